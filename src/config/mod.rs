@@ -1,0 +1,24 @@
+//! Reading YAML well: every value keeps its place, every problem is told, all in one pass.
+//!
+//! [`settings!`] makes one struct the parser, the JSON Schema and the reference page of a thing. [`Files`] holds the text
+//! read, [`Reader`] collects the [`Problem`]s. Only `node.rs` knows the YAML library.
+
+mod diagnostics;
+mod environment;
+mod hub;
+mod node;
+mod reader;
+mod settings;
+mod shape;
+mod units;
+
+pub use diagnostics::{FileId, Files, Problem, Severity, Span, render, to_json};
+pub use environment::{Environment, Secret};
+pub use hub::{HubSettings, QueueSettings, RetentionSettings};
+pub use node::{Key, Kind, MAX_BYTES, Node, parse};
+pub use reader::{MapReader, Reader, nearest};
+pub use settings::{Setting, Settings};
+pub use shape::{Field, OneOf, Shape, StructShape, Word, explain, schema};
+pub use units::{Rate, Size};
+
+pub(crate) use settings::{choice, one_of, settings};

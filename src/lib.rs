@@ -1,0 +1,13 @@
+//! raccord joins a retailer's systems: one binary that reads YAML, moves messages, loses none, and shows where each one is.
+//!
+//! A module uses only those declared before it; `tests/it/layers.rs` proves it. ARCHITECTURE.md tells a message's life.
+
+pub mod message;
+pub mod clock;
+pub mod config;
+pub mod formula;
+pub mod codecs;
+pub mod steps;
+pub mod queue;
+pub mod store;
+pub mod protocols;

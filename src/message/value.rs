@@ -1,0 +1,325 @@
+//! The document: what a message says, in one shape whatever bytes it came from.
+//!
+//! Numbers are decimals, never binary floating point, and keep the digits they were written with (`1.10` stays `1.10`).
+//! Maps keep the order of their fields. Text and names are cheap to clone.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use rust_decimal::Decimal;
+pub use smol_str::SmolStr as Text;
+
+use super::json;
+
+/// One value of a document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    #[default]
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Text),
+    List(Vec<Value>),
+    Map(Map),
+}
+
+/// A number, exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// Up to 28 significant digits: formulas compute with these.
+    Decimal(Decimal),
+    /// A number no decimal can hold (a 40-digit identifier, `1e400`): carried as written, never computed with.
+    Wide(Text),
+}
+
+/// The fields of a map value, in the order they were written. A name stands once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Map(IndexMap<Text, Value, foldhash::fast::RandomState>);
+
+impl Value {
+    /// Reads a number from its text, as JSON writes numbers.
+    pub fn number(text: &str) -> Option<Value> {
+        Number::read(text).map(Value::Number)
+    }
+
+    pub fn text(text: impl Into<Text>) -> Value {
+        Value::Text(text.into())
+    }
+
+    /// The word a person would use for this kind of value, for error messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn as_decimal(&self) -> Option<Decimal> {
+        match self {
+            Value::Number(Number::Decimal(decimal)) => Some(*decimal),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The field `name` of a map value.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.as_map()?.get(name)
+    }
+
+    /// A scalar as plain text (`12.50`, `true`), as it would stand in a CSV cell or a file name; `None` for null, lists and maps.
+    pub fn plain(&self) -> Option<Text> {
+        match self {
+            Value::Bool(flag) => Some(Text::new_static(if *flag { "true" } else { "false" })),
+            Value::Number(number) => Some(number.to_string().into()),
+            Value::Text(text) => Some(text.clone()),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+}
+
+impl Number {
+    /// `text` as JSON writes numbers; `None` if it is not one.
+    pub fn read(text: &str) -> Option<Number> {
+        let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+        if !well_formed(digits) {
+            return None;
+        }
+        let significant = digits.iter().filter(|b| b.is_ascii_digit()).count();
+        if significant <= 28 && !digits.iter().any(|b| matches!(b, b'e' | b'E')) {
+            return text.parse().ok().map(Number::Decimal);
+        }
+        // An exponent is taken only where no digit is lost; the rest travels as written.
+        match Decimal::from_scientific(text) {
+            Ok(decimal) if significant <= 28 && !decimal.is_zero() => Some(Number::Decimal(decimal)),
+            _ => Some(Number::Wide(text.into())),
+        }
+    }
+}
+
+/// `digits` is `(0 | [1-9][0-9]*) ("." [0-9]+)? ([eE] [+-]? [0-9]+)?`.
+fn well_formed(digits: &[u8]) -> bool {
+    let run = |from: usize| digits[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let mut at = run(0);
+    if at == 0 || (at > 1 && digits[0] == b'0') {
+        return false;
+    }
+    if digits.get(at) == Some(&b'.') {
+        let fraction = run(at + 1);
+        if fraction == 0 {
+            return false;
+        }
+        at += 1 + fraction;
+    }
+    if matches!(digits.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        if matches!(digits.get(at), Some(b'+' | b'-')) {
+            at += 1;
+        }
+        let exponent = run(at);
+        if exponent == 0 {
+            return false;
+        }
+        at += exponent;
+    }
+    at == digits.len()
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Decimal(decimal) => decimal.fmt(f),
+            Number::Wide(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Compact JSON: what the hub stores and shows.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&json::to_text(self))
+    }
+}
+
+impl Map {
+    pub fn new() -> Map {
+        Map::default()
+    }
+
+    pub fn with_capacity(fields: usize) -> Map {
+        Map(IndexMap::with_capacity_and_hasher(fields, foldhash::fast::RandomState::default()))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.0.get_mut(name)
+    }
+
+    /// Sets `name`, keeping its place if it was there; returns what it held.
+    pub fn insert(&mut self, name: impl Into<Text>, value: impl Into<Value>) -> Option<Value> {
+        self.0.insert(name.into(), value.into())
+    }
+
+    /// Removes `name`; the fields after it keep their order.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.shift_remove(name)
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Text, &Value)> + ExactSizeIterator {
+        self.0.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Text, &mut Value)> {
+        self.0.iter_mut()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl IntoIterator for Map {
+    type Item = (Text, Value);
+    type IntoIter = indexmap::map::IntoIter<Text, Value>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<N: Into<Text>, V: Into<Value>> FromIterator<(N, V)> for Map {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Map {
+        Map(fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Value {
+        Value::Bool(flag)
+    }
+}
+
+impl From<Decimal> for Value {
+    fn from(decimal: Decimal) -> Value {
+        Value::Number(Number::Decimal(decimal))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Value {
+        Decimal::from(number).into()
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Value {
+        Decimal::from(number).into()
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text.into())
+    }
+}
+
+impl From<Text> for Value {
+    fn from(text: Text) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl From<Vec<Value>> for Value {
+    fn from(items: Vec<Value>) -> Value {
+        Value::List(items)
+    }
+}
+
+impl From<Map> for Value {
+    fn from(map: Map) -> Value {
+        Value::Map(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(written: &str, expect: Option<&str>) {
+        let read = Number::read(written).map(|number| format!("{number:?} {number}"));
+        assert_eq!(read.as_deref(), expect, "{written}");
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        check("1.10", Some("Decimal(1.10) 1.10"));
+        check("-0.05", Some("Decimal(-0.05) -0.05"));
+        check("1e2", Some("Decimal(100) 100"));
+        check(
+            "123456789012345678901234567890123",
+            Some("Wide(\"123456789012345678901234567890123\") 123456789012345678901234567890123"),
+        );
+        check("1e400", Some("Wide(\"1e400\") 1e400"));
+        check("1e-400", Some("Wide(\"1e-400\") 1e-400"));
+        check("", None);
+        check("-", None);
+        check("1.", None);
+        check(".5", None);
+        check("1e", None);
+        check("12,5", None);
+        check("0x10", None);
+        check("01000", None);
+    }
+
+    #[test]
+    fn a_number_equals_itself_whatever_its_zeros() {
+        assert_eq!(Value::number("1.10"), Value::number("1.1"));
+    }
+}

@@ -1,0 +1,197 @@
+//! The wires: one folder a protocol, one line in [`ALL`].
+//!
+//! A source hands arrivals to its [`Receiver`] and tells its peer "accepted" only after it answers. A target delivers one
+//! message and says what to do after a fault. Siblings do not know each other.
+
+pub mod http;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::codecs::Codec;
+use crate::config::{Field, MapReader, Reader};
+use crate::formula::{Scope, Tables};
+use crate::message::{Fault, Map, MessageId, Text, Value};
+
+/// What a source gives to the hub.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub body: Bytes,
+    /// The document, where the source had to decode to find the message (a row of a file).
+    pub document: Option<Value>,
+    pub headers: Map,
+    /// What identifies it at its source (file and row, sender's id), if anything does: a repeat has the same.
+    pub position: Option<String>,
+    /// Why it cannot be read, where the source knows already: it becomes a dead letter.
+    pub fault: Option<Fault>,
+}
+
+/// What became of an arrival: its id, and whether it had been seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub id: MessageId,
+    pub outcome: ReceiptOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptOutcome {
+    Stored,
+    Repeat,
+    Conflict,
+    /// Could not be read; kept as a dead letter.
+    Dead,
+}
+
+/// Where a source's arrivals go.
+#[async_trait]
+pub trait Receiver: Send + Sync {
+    /// Answers once all arrivals, and `cursor`, are on disk, in one commit.
+    ///
+    /// # Errors
+    /// `retry`: nothing was stored, come back later (after the delay, where given).
+    async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault>;
+
+    /// The last cursor stored under `name`.
+    async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault>;
+
+    /// Request/reply: runs the pipeline at once, without a queue, and gives the reply's document.
+    async fn reply(&self, arrival: Arrival) -> Result<Value, Fault>;
+}
+
+/// What a protocol may use of the hub.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub clock: Clock,
+    /// The hub's folder: relative paths start here.
+    pub folder: PathBuf,
+    /// The hub's shared HTTP listener, where protocols mount their paths.
+    pub routes: Arc<http::Routes>,
+    /// The other pipelines, by name.
+    pub pipelines: Arc<dyn Pipelines>,
+}
+
+/// The hub's pipelines, as the `raccord` protocol sees them.
+pub trait Pipelines: Send + Sync {
+    fn receiver(&self, pipeline: &str) -> Option<Arc<dyn Receiver>>;
+}
+
+/// A source as configured: makes a running one.
+pub trait SourceSettings: Send + Sync + std::fmt::Debug {
+    /// `pipeline` names it in logs and cursors.
+    fn open(
+        &self,
+        pipeline: &str,
+        codec: Arc<dyn Codec>,
+        surroundings: &Surroundings,
+    ) -> Result<Box<dyn Source>, Fault>;
+}
+
+#[async_trait]
+pub trait Source: Send {
+    /// Runs until `stop`, then returns once what it holds is handed over or let go.
+    ///
+    /// # Errors
+    /// A fault ends the run; the hub waits and opens the source again (`reconnect`, `retry`) or marks it (`misconfigured`).
+    async fn run(&mut self, receiver: Arc<dyn Receiver>, stop: CancellationToken) -> Result<(), Fault>;
+}
+
+/// A target as configured.
+pub trait TargetSettings: Send + Sync + std::fmt::Debug {
+    /// `name` (`web-order.to.erp`) names it in logs.
+    fn open(&self, name: &str, codec: Arc<dyn Codec>, surroundings: &Surroundings) -> Result<Arc<dyn Target>, Fault>;
+}
+
+/// A message to deliver.
+#[derive(Clone)]
+pub struct Delivery {
+    /// Also the idempotency key: a repeat has the same.
+    pub id: MessageId,
+    pub time: Timestamp,
+    pub document: Arc<Value>,
+    pub headers: Arc<Map>,
+    pub meta: Arc<Map>,
+    pub tables: Arc<dyn Tables>,
+    /// From 1.
+    pub attempt: u32,
+}
+
+impl Delivery {
+    /// What a target's formulas see.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope {
+            document: &self.document,
+            headers: &self.headers,
+            meta: &self.meta,
+            item: None,
+            partner: None,
+            connection: None,
+            time: self.time,
+            id: self.id,
+            tables: &*self.tables,
+        }
+    }
+}
+
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Delivers one message; `Ok` means the peer has it for good, with its answer's short text for the journal.
+    async fn deliver(&self, delivery: &Delivery) -> Result<Option<Text>, Fault>;
+
+    /// Delivers several at once; answers each, in order. Worth overriding where one sync or one request serves many.
+    async fn deliver_all(&self, deliveries: &[Delivery]) -> Vec<Result<Option<Text>, Fault>> {
+        let mut outcomes = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            outcomes.push(self.deliver(delivery).await);
+        }
+        outcomes
+    }
+
+    /// Most messages worth giving to `deliver_all`.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// A target that can take back what was not committed: see [`Checkpointed`].
+    fn checkpointed(&self) -> Option<&dyn Checkpointed> {
+        None
+    }
+}
+
+/// A target whose output can be cut back to a known point (a file being appended to): with the point in the same commit as
+/// the source's cursor, a kill repeats or skips nothing.
+#[async_trait]
+pub trait Checkpointed: Send + Sync {
+    /// Cuts the output back to `point`, as stored by the last commit; `None` for a fresh start.
+    async fn rewind(&self, point: Option<&Value>) -> Result<(), Fault>;
+
+    /// Appends encoded records and syncs; gives the new point, to be committed.
+    async fn append(&self, records: Bytes) -> Result<Value, Fault>;
+
+    /// The source's input is complete: what was appended takes its final name.
+    async fn finish(&self, source: &str) -> Result<(), Fault>;
+}
+
+/// A protocol that can be named in a pipeline.
+pub struct ProtocolKind {
+    /// The word under `protocol:`.
+    pub name: &'static str,
+    pub about: &'static str,
+    pub source: Option<SourceKind>,
+    pub target: Option<TargetKind>,
+}
+
+pub struct SourceKind {
+    pub fields: fn() -> Vec<Field>,
+    pub read: fn(&mut MapReader<'_>, &mut Reader<'_>) -> Option<Arc<dyn SourceSettings>>,
+}
+
+pub struct TargetKind {
+    pub fields: fn() -> Vec<Field>,
+    pub read: fn(&mut MapReader<'_>, &mut Reader<'_>) -> Option<Arc<dyn TargetSettings>>,
+}

@@ -1,0 +1,79 @@
+//! Durable entries: what was accepted and is not done.
+//!
+//! An entry waits in a named queue (`web-order`, `web-order.to.erp`) until a settle ends it. Entries with a key are handed out
+//! one at a time in the order they were stored: while one of a key is out or waits for a retry, later ones of that key wait and
+//! other keys flow past. Entries without a key are handed out as they come.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::message::{Fault, Map, MessageId, Text};
+
+/// An entry to store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEntry {
+    pub queue: Text,
+    pub message: MessageId,
+    /// The message that came in, from which this one descends; itself for an intake.
+    pub origin: MessageId,
+    /// The value of `order_by` as text; `None` where order does not matter.
+    pub key: Option<Text>,
+    /// The message's own time.
+    pub time: Timestamp,
+    /// Message headers and what else travels beside the body, small.
+    pub headers: Map,
+    pub body: Bytes,
+    /// Where processing starts: 0 at the first step; a closed group goes on after its `aggregate`.
+    pub start_at: u32,
+    /// Not handed out before.
+    pub due: Option<Timestamp>,
+}
+
+/// An entry handed out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub at: EntryRef,
+    /// Times it was handed out and came back for a retry; survives restarts.
+    pub attempts: u32,
+    pub entry: NewEntry,
+}
+
+/// Where an entry stands in its queue. Larger is later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryRef(pub i64);
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Stored and not ended, whether out, ready or waiting.
+    pub entries: u64,
+    /// Of these, waiting for a retry or behind one.
+    pub waiting: u64,
+    /// Stored time of the oldest.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What both engines hand out entries with. Entries come in through a settle (`store`), which also ends them.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// The only consumer of `queue`; entries out with a former one are handed out again.
+    ///
+    /// `window` bounds what is read ahead, in entries and bytes.
+    async fn consume(&self, queue: &str, window: Window) -> Result<Box<dyn Consumer>, Fault>;
+
+    async fn depth(&self, queue: &str) -> Result<Depth, Fault>;
+}
+
+/// Bounds of what one consumer holds in memory, handed out and read ahead together.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits until at least one entry may go out, then gives up to `most`. An entry is out until a settle ends or returns it.
+    async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Fault>;
+}

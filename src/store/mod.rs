@@ -1,0 +1,246 @@
+//! What the hub remembers, and the settle: one commit that ends inputs and keeps everything that follows from them.
+//!
+//! The embedded engine keeps queue and store in one SQLite file, so a [`Settlement`] is one transaction.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::queue::{EntryRef, NewEntry, Queue};
+use crate::steps::{Group, GroupKey};
+
+/// Everything that becomes true at once, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// Inputs that are done.
+    pub ended: Vec<EntryRef>,
+    /// Inputs to hand out again later, counted as an attempt; later ones of their key wait for them.
+    pub retries: Vec<Retry>,
+    /// New entries.
+    pub outputs: Vec<NewEntry>,
+    /// What was not delivered, kept with its bytes and cause.
+    pub dead: Vec<DeadLetter>,
+    /// Dead letters that are dealt with (replayed or discarded).
+    pub dead_ended: Vec<MessageId>,
+    pub hops: Vec<Hop>,
+    /// Rows of durable tables.
+    pub rows: Vec<RowWrite>,
+    pub groups: Vec<GroupWrite>,
+    /// Where sources go on from, by name.
+    pub cursors: Vec<(Text, Value)>,
+    /// Keys whose further delivery stops until a person acts (`then: hold_key`): queue and key.
+    pub held: Vec<(Text, Text)>,
+}
+
+/// Hand this entry out again at `due`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    pub at: EntryRef,
+    pub due: Timestamp,
+    /// False for a lost connection, which is not the message's fault.
+    pub counts: bool,
+}
+
+/// What came in from a source, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Guards against repeats; without one every arrival is new.
+    pub claim: Option<Claim>,
+    /// The entry to store, or the dead letter of what could not be decoded.
+    pub stored: Stored,
+    pub hops: Vec<Hop>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Stored {
+    Entry(NewEntry),
+    Dead(Box<DeadLetter>),
+}
+
+/// A de-duplication key and the content it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub pipeline: Text,
+    /// A hash of the key, as the pipeline's `dedupe.by` or the source gives it.
+    pub key: [u8; 16],
+    pub content: [u8; 16],
+    pub message: MessageId,
+    pub until: Timestamp,
+}
+
+/// What became of an arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored.
+    New(MessageId),
+    /// Seen before with the same content: nothing was stored, the sender may be told it is accepted.
+    Repeat(MessageId),
+    /// Seen before with other content: stored as a dead letter to look at.
+    Conflict(MessageId),
+}
+
+/// A message that was not delivered: original bytes, cause, place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    pub message: MessageId,
+    pub origin: MessageId,
+    pub pipeline: Text,
+    /// The destination it did not reach; `None` where it failed before having one.
+    pub destination: Option<Text>,
+    pub key: Option<Text>,
+    pub time: Timestamp,
+    /// When it was given up.
+    pub at: Timestamp,
+    pub headers: Map,
+    /// As they came in, or as they stood before the destination.
+    pub body: Bytes,
+    pub code: Text,
+    pub cause: String,
+    pub step: Option<String>,
+    pub position: Option<String>,
+    pub attempts: u32,
+    /// What a replay stores again; the same ids, so the same idempotency keys.
+    pub replay: NewEntry,
+}
+
+/// One step on a message's way, for the journal. Metadata only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hop {
+    pub origin: MessageId,
+    pub message: MessageId,
+    pub pipeline: Text,
+    pub at: Timestamp,
+    pub event: Event,
+    pub destination: Option<Text>,
+    /// Code of a fault, receipt of a delivery.
+    pub note: Option<Text>,
+    /// How many messages this line stands for: 1, or a run of rows from a file that shared one commit.
+    pub count: u32,
+    /// What people search for: `order` → `#1042`.
+    pub track: Vec<(Text, Text)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Accepted,
+    Repeat,
+    Conflict,
+    /// Left the pipeline on purpose.
+    Filtered,
+    /// Waits in a group.
+    Joined,
+    /// Queued for a destination.
+    Routed,
+    Delivered,
+    Retry,
+    Dead,
+    Replayed,
+    Discarded,
+}
+
+/// A row for a durable table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowWrite {
+    pub table: Text,
+    /// Values of the key columns, as one text that only equal keys share.
+    pub key: Text,
+    pub row: Map,
+    /// The message's time: an older write never covers a newer one.
+    pub time: Timestamp,
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupWrite {
+    Join {
+        group: GroupKey,
+        message: MessageId,
+        member: Value,
+        at: Timestamp,
+        closes: Option<Timestamp>,
+    },
+    /// Empties the group and opens its next window.
+    Close {
+        group: GroupKey,
+        window: u64,
+    },
+}
+
+/// A group whose time has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DueGroup {
+    pub key: GroupKey,
+    pub group: Group,
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct DeadFilter {
+    pub pipeline: Option<Text>,
+    pub destination: Option<Text>,
+    pub code: Option<Text>,
+    /// After this one, in the order they were given up; for paging.
+    pub after: Option<MessageId>,
+    pub most: u32,
+}
+
+/// The contract of both engines: see `conformance`.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Stores arrivals, and the cursor of their source, in one commit; answers each, in order, once it is on disk.
+    ///
+    /// # Errors
+    /// `STORE-FULL` (retry) where the disk or the quota of a queue has no room: nothing was stored.
+    async fn intake(&self, arrivals: Vec<Intake>, cursor: Option<(Text, Value)>) -> Result<Vec<Accepted>, Fault>;
+
+    /// Makes it all true in one commit; returns once it is on disk.
+    async fn settle(&self, settlement: Settlement) -> Result<(), Fault>;
+
+    async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault>;
+
+    /// The row of `table` under `key`, unless its time has passed.
+    async fn row(&self, table: &str, key: &str, now: Timestamp) -> Result<Option<Map>, Fault>;
+
+    async fn group(&self, key: &GroupKey) -> Result<Group, Fault>;
+
+    /// Groups whose closing time is not after `now`, at most `most`.
+    async fn due_groups(&self, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault>;
+
+    async fn dead_letters(&self, filter: DeadFilter) -> Result<Vec<DeadLetter>, Fault>;
+
+    async fn dead_letter(&self, message: MessageId) -> Result<Option<DeadLetter>, Fault>;
+
+    async fn dead_count(&self) -> Result<Vec<(Text, u64)>, Fault>;
+
+    /// The hops of a message and its descendants, oldest first.
+    async fn journal(&self, origin: MessageId) -> Result<Vec<Hop>, Fault>;
+
+    /// Origins whose track has `value`, newest first.
+    async fn search(&self, value: &str, most: u32) -> Result<Vec<MessageId>, Fault>;
+
+    /// Lets a held key go on.
+    async fn release(&self, queue: &str, key: &str) -> Result<(), Fault>;
+
+    /// Forgets what is past its time, a bounded part at a call; true while there may be more.
+    async fn sweep(&self, now: Timestamp, retention: Retention) -> Result<bool, Fault>;
+
+    /// Whether the store takes writes now, for readiness.
+    async fn well(&self) -> Result<(), Fault>;
+}
+
+/// How long finished things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub journal: Duration,
+    pub dead_letters: Duration,
+}
+
+/// A queue and a store that settle together.
+#[derive(Clone)]
+pub struct Engine {
+    pub queue: std::sync::Arc<dyn Queue>,
+    pub store: std::sync::Arc<dyn Store>,
+}
