@@ -86,7 +86,7 @@ impl Charset {
         Ok(())
     }
 
-    fn has(self, character: char) -> bool {
+    pub fn has(self, character: char) -> bool {
         match self {
             Charset::Utf8 => true,
             _ if character.is_ascii() => true,

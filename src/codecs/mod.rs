@@ -4,9 +4,12 @@
 
 mod charset;
 mod csv;
+mod fixed;
 mod json;
+mod lines;
 mod ndjson;
 mod stream;
+mod xml;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ pub use charset::Charset;
 pub use stream::{LineEnd, MessageIs};
 
 /// The formats a pipeline can name.
-pub static ALL: &[CodecKind] = &[json::KIND, ndjson::KIND, csv::KIND];
+pub static ALL: &[CodecKind] = &[json::KIND, ndjson::KIND, csv::KIND, fixed::KIND, xml::KIND];
 
 /// A codec with its settings: reads and writes one format.
 ///

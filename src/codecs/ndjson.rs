@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::stream::{Window, without_end};
-use super::{Codec, CodecKind, MessageIs, Record, Records};
+use super::lines::Lines;
+use super::stream::Window;
+use super::{Charset, Codec, CodecKind, MessageIs, Records};
 use crate::config::{MapReader, Reader, Setting, Size, settings};
 use crate::message::{Fault, Value, json};
 
@@ -27,6 +28,8 @@ settings! {
     }
 }
 
+const CODE: &str = "DECODE-NDJSON";
+
 #[derive(Debug)]
 struct Ndjson(NdjsonSettings);
 
@@ -36,19 +39,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
 
 impl Codec for Ndjson {
     fn decode(&self, bytes: &[u8]) -> Result<Value, Fault> {
-        let mut lines = self.lines(Box::new(bytes), 0, 1);
-        let mut all = Vec::new();
-        while let Some(record) = lines.next() {
-            all.push(record?.document?);
-        }
-        match self.0.message {
-            MessageIs::File => Ok(Value::List(all)),
-            MessageIs::Record if all.len() == 1 => Ok(all.remove(0)),
-            MessageIs::Record => Err(Fault::refuse(
-                "DECODE-NDJSON",
-                format!("one message is one line, found {}; `message: file` reads a list", all.len()),
-            )),
-        }
+        self.0.message.document(self.lines(Box::new(bytes), 0, 1).documents()?, CODE)
     }
 
     fn encode(&self, document: &Value) -> Result<Bytes, Fault> {
@@ -92,71 +83,15 @@ impl Codec for Ndjson {
 }
 
 impl Ndjson {
-    fn lines<'a>(&self, input: Box<dyn Read + Send + 'a>, position: u64, line: u64) -> Lines<'a> {
-        Lines { window: Window::new(input, position, line), most: self.0.max_record, ended: false }
+    fn lines<'a>(&'a self, input: Box<dyn Read + Send + 'a>, position: u64, line: u64) -> Lines<'a> {
+        let most = self.0.max_record.bytes();
+        Lines::new(Window::new(input, position, line), most, Charset::Utf8, CODE, Box::new(decode_line))
     }
-}
-
-struct Lines<'a> {
-    window: Window<'a>,
-    most: Size,
-    ended: bool,
-}
-
-impl Records for Lines<'_> {
-    fn next(&mut self) -> Option<Result<Record, Fault>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.read_line().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
-    }
-
-    fn position(&self) -> u64 {
-        self.window.byte()
-    }
-
-    fn line(&self) -> u64 {
-        self.window.line()
-    }
-}
-
-impl Lines<'_> {
-    fn read_line(&mut self) -> Result<Option<Record>, Fault> {
-        loop {
-            let line = self.window.line();
-            let place = format!("line {line}");
-            let Some(length) = self.window.line_length(self.most.bytes())? else {
-                let raw = self.window.skip_line()?;
-                let said = format!("the line is longer than `max_record` ({} bytes)", self.most.0);
-                let document = Err(Fault::refuse("DECODE-NDJSON", said).at(place.clone()));
-                return Ok(Some(Record { raw, header: Bytes::new(), document, place }));
-            };
-            if length == 0 {
-                return Ok(None);
-            }
-            let from = if self.window.byte() == 0 { mark(self.window.data()) } else { 0 };
-            let text = without_end(&self.window.data()[from..length]);
-            if text.trim_ascii().is_empty() {
-                self.window.consume(length);
-                continue;
-            }
-            let document = decode_line(text, line);
-            self.window.consume(from);
-            let raw = self.window.take(length - from);
-            return Ok(Some(Record { raw, header: Bytes::new(), document, place }));
-        }
-    }
-}
-
-fn mark(beginning: &[u8]) -> usize {
-    if beginning.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 }
 }
 
 fn decode_line(text: &[u8], line: u64) -> Result<Value, Fault> {
     json::read(text).map_err(|error| {
-        Fault::refuse("DECODE-NDJSON", format!("the line is not JSON: {}", error.what))
+        Fault::refuse(CODE, format!("the line is not JSON: {}", error.what))
             .at(format!("line {line} column {}", error.column))
     })
 }
@@ -184,11 +119,7 @@ mod tests {
         let long = format!("1\n\"{}\"\n2\n", "x".repeat(10 << 20));
         assert_eq!(
             records("format: ndjson", long),
-            [
-                "line 1: 1",
-                "line 2: DECODE-NDJSON: the line is longer than `max_record` (10485760 bytes) (line 2)",
-                "line 3: 2",
-            ]
+            ["line 1: 1", "line 2: DECODE-NDJSON: the line is longer than 10485760 bytes (line 2)", "line 3: 2",]
         );
     }
 
@@ -198,7 +129,7 @@ mod tests {
         decodes(
             "format: ndjson",
             "1\n2\n",
-            "DECODE-NDJSON: one message is one line, found 2; `message: file` reads a list",
+            "DECODE-NDJSON: one message is one record, found 2; `message: file` reads them as a list",
         );
         decodes("{ format: ndjson, ndjson: { message: file } }", "1\n2", "[1,2]");
         encodes("format: ndjson", "[1, 2]", "[1,2]\n");

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use bytes::Bytes;
 
 use crate::config::choice;
-use crate::message::Fault;
+use crate::message::{Fault, Value};
 
 choice! {
     /// What one message is.
@@ -24,6 +24,20 @@ choice! {
         Lf = "lf",
         /// Carriage return and line feed, as on Windows.
         Crlf = "crlf",
+    }
+}
+
+impl MessageIs {
+    /// The document of a whole message, from those of its records.
+    pub fn document(self, mut records: Vec<Value>, code: &'static str) -> Result<Value, Fault> {
+        match (self, records.len()) {
+            (MessageIs::File, _) => Ok(Value::List(records)),
+            (MessageIs::Record, 1) => Ok(records.remove(0)),
+            (MessageIs::Record, found) => {
+                let said = format!("one message is one record, found {found}; `message: file` reads them as a list");
+                Err(Fault::refuse(code, said))
+            }
+        }
     }
 }
 

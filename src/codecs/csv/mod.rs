@@ -132,15 +132,7 @@ fn repeated(names: &[Text]) -> Option<&Text> {
 impl Codec for Csv {
     fn decode(&self, bytes: &[u8]) -> Result<Value, Fault> {
         let mut rows = Rows::new(self, Window::new(Box::new(bytes), 0, 1));
-        let mut all = rows.documents()?;
-        match self.settings.message {
-            MessageIs::File => Ok(Value::List(all)),
-            MessageIs::Record if all.len() == 1 => Ok(all.remove(0)),
-            MessageIs::Record => Err(Fault::refuse(
-                "DECODE-CSV",
-                format!("one message is one row, found {}; `message: file` reads a list of rows", all.len()),
-            )),
-        }
+        self.settings.message.document(rows.documents()?, "DECODE-CSV")
     }
 
     fn encode(&self, document: &Value) -> Result<Bytes, Fault> {

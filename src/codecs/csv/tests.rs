@@ -109,7 +109,7 @@ fn a_message_is_a_row_or_the_file() {
     decodes(
         "format: csv",
         "a\n1\n2\n",
-        "DECODE-CSV: one message is one row, found 2; `message: file` reads a list of rows",
+        "DECODE-CSV: one message is one record, found 2; `message: file` reads them as a list",
     );
     assert!(read(file).records(Box::new(&b""[..])).is_none());
 }
