@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::config::{Field, MapReader, Reader};
-use crate::formula::{Scope, Tables};
+use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 /// What a source gives to the hub.
@@ -108,39 +108,32 @@ pub trait TargetSettings: Send + Sync + std::fmt::Debug {
     fn open(&self, name: &str, codec: Arc<dyn Codec>, surroundings: &Surroundings) -> Result<Arc<dyn Target>, Fault>;
 }
 
+/// A message made ready for a target. Made once, stored, and the same for every attempt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prepared {
+    /// The document as the target's codec writes it.
+    pub body: Bytes,
+    /// What the formulas in the target's settings came to (file name, URL, headers), under names of the target's choice.
+    pub address: Map,
+}
+
 /// A message to deliver.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     /// Also the idempotency key: a repeat has the same.
     pub id: MessageId,
     pub time: Timestamp,
-    pub document: Arc<Value>,
-    pub headers: Arc<Map>,
-    pub meta: Arc<Map>,
-    pub tables: Arc<dyn Tables>,
+    pub prepared: Prepared,
     /// From 1.
     pub attempt: u32,
 }
 
-impl Delivery {
-    /// What a target's formulas see.
-    pub fn scope(&self) -> Scope<'_> {
-        Scope {
-            document: &self.document,
-            headers: &self.headers,
-            meta: &self.meta,
-            item: None,
-            partner: None,
-            connection: None,
-            time: self.time,
-            id: self.id,
-            tables: &*self.tables,
-        }
-    }
-}
-
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// Encodes `scope.document` and evaluates the settings' formulas. Pure: it runs in the pipeline's stage, before the
+    /// message is queued for this target, so that what cannot be encoded is a dead letter with its original bytes.
+    fn prepare(&self, scope: &Scope<'_>) -> Result<Prepared, Fault>;
+
     /// Delivers one message; `Ok` means the peer has it for good, with its answer's short text for the journal.
     async fn deliver(&self, delivery: &Delivery) -> Result<Option<Text>, Fault>;
 
