@@ -6,6 +6,9 @@
 pub mod file;
 pub mod http;
 
+#[cfg(test)]
+pub(crate) mod conformance;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,9 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::codecs::Codec;
-use crate::config::{Field, MapReader, Reader};
+use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
+
+/// The protocols a pipeline can name, in the order of the reference page.
+pub static ALL: &[&ProtocolKind] = &[&http::KIND];
 
 /// What a source gives to the hub.
 #[derive(Clone, Debug)]
@@ -188,4 +194,58 @@ pub struct SourceKind {
 pub struct TargetKind {
     pub fields: fn() -> Vec<Field>,
     pub read: fn(&mut MapReader<'_>, &mut Reader<'_>) -> Option<Arc<dyn TargetSettings>>,
+}
+
+/// The source a map describes, by its `protocol:`. Fields that are not the protocol's (`format`) are left to the caller.
+pub fn read_source(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn SourceSettings>> {
+    let read = read_kind(map, reader, "source", |kind| kind.source.as_ref().map(|source| source.read))?;
+    read(map, reader)
+}
+
+/// The target a map describes, by its `protocol:`. Fields that are not the protocol's (`format`) are left to the caller.
+pub fn read_target(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn TargetSettings>> {
+    let read = read_kind(map, reader, "target", |kind| kind.target.as_ref().map(|target| target.read))?;
+    read(map, reader)
+}
+
+/// What may be written where a source stands; `common` are the fields beside each protocol's own.
+pub fn source_shape(common: &[Field]) -> Shape {
+    shape("Where messages come from.", common, |kind| kind.source.as_ref().map(|source| source.fields))
+}
+
+/// What may be written where a target stands; `common` are the fields beside each protocol's own.
+pub fn target_shape(common: &[Field]) -> Shape {
+    shape("Where messages go.", common, |kind| kind.target.as_ref().map(|target| target.fields))
+}
+
+/// `side` of the protocol named under `protocol:`; one that has no such side is told apart from one that does not exist.
+fn read_kind<T>(
+    map: &mut MapReader<'_>,
+    reader: &mut Reader<'_>,
+    side_name: &str,
+    side: impl Fn(&ProtocolKind) -> Option<T>,
+) -> Option<T> {
+    let word = map.field::<Text>(reader, "protocol")?;
+    let span = map.node("protocol").map_or(map.span, |node| node.span);
+    let usable = || ALL.iter().filter(|kind| side(kind).is_some()).map(|kind| kind.name);
+    let Some(kind) = ALL.iter().find(|kind| kind.name == word) else {
+        reader.unknown(span, "protocol", &word, usable());
+        return None;
+    };
+    let found = side(kind);
+    if found.is_none() {
+        reader
+            .error(span, format!("protocol `{word}` cannot be a {side_name}"))
+            .label(format!("has no {side_name}"))
+            .help(format!("a {side_name} is one of: {}", usable().collect::<Vec<_>>().join(", ")));
+    }
+    found
+}
+
+fn shape(about: &'static str, common: &[Field], side: impl Fn(&ProtocolKind) -> Option<fn() -> Vec<Field>>) -> Shape {
+    let variant = |kind: &&ProtocolKind| {
+        let own = StructShape { name: kind.name, about: kind.about, fields: side(kind)?() };
+        Some((kind.name, own.and(common.to_vec())))
+    };
+    Shape::Tagged { tag: "protocol", about, variants: ALL.iter().filter_map(variant).collect() }
 }
