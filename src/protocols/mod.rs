@@ -24,7 +24,7 @@ use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 /// The protocols a pipeline can name, in the order of the reference page.
-pub static ALL: &[&ProtocolKind] = &[&http::KIND];
+pub static ALL: &[&ProtocolKind] = &[&file::KIND, &http::KIND];
 
 /// What a source gives to the hub.
 #[derive(Clone, Debug)]

@@ -1,18 +1,24 @@
 //! Files: a watched folder in, files written whole out.
 
+mod appending;
 mod disk;
 mod finder;
+mod journal;
+mod lane;
+mod names;
+mod placing;
 mod progress;
 mod reading;
 mod settings;
 mod source;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::protocols::{ProtocolKind, SourceKind};
+use crate::protocols::{ProtocolKind, SourceKind, TargetKind};
 
 pub use settings::{FileSourceSettings, FileTargetSettings};
 
@@ -23,5 +29,8 @@ pub static KIND: ProtocolKind = ProtocolKind {
         fields: FileSourceSettings::fields,
         read: |map, reader| Some(Arc::new(map.flat::<FileSourceSettings>(reader)?)),
     }),
-    target: None,
+    target: Some(TargetKind {
+        fields: FileTargetSettings::fields,
+        read: |map, reader| Some(Arc::new(map.flat::<FileTargetSettings>(reader)?)),
+    }),
 };
