@@ -97,6 +97,16 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         codec: Arc<dyn Codec>,
         surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, Fault>;
+
+    /// Whether it asks the pipeline for a reply instead of handing messages over (request/reply).
+    fn replies(&self) -> bool {
+        false
+    }
+
+    /// What no other source may have too, in words for a person: `POST /orders`.
+    fn claims(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[async_trait]
