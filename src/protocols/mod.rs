@@ -5,6 +5,8 @@
 
 pub mod file;
 pub mod http;
+pub mod raccord;
+pub mod schedule;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -24,7 +26,7 @@ use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 /// The protocols a pipeline can name, in the order of the reference page.
-pub static ALL: &[&ProtocolKind] = &[&file::KIND, &http::KIND];
+pub static ALL: &[&ProtocolKind] = &[&file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
 
 /// What a source gives to the hub.
 #[derive(Clone, Debug)]

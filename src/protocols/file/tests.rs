@@ -124,6 +124,10 @@ impl Records for LineRecords<'_> {
     fn position(&self) -> u64 {
         self.position
     }
+
+    fn line(&self) -> u64 {
+        self.line + 1
+    }
 }
 
 /// Keeps what it receives, with the cursor, as the hub would; can be told to fail.
