@@ -3,7 +3,10 @@
 //! A source hands arrivals to its [`Receiver`] and tells its peer "accepted" only after it answers. A target delivers one
 //! message and says what to do after a fault. Siblings do not know each other.
 
+pub mod file;
 pub mod http;
+pub mod raccord;
+pub mod schedule;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -23,7 +26,7 @@ use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 /// The protocols a pipeline can name, in the order of the reference page.
-pub static ALL: &[&ProtocolKind] = &[&http::KIND];
+pub static ALL: &[&ProtocolKind] = &[&file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
 
 /// What a source gives to the hub.
 #[derive(Clone, Debug)]
