@@ -1,14 +1,25 @@
 //! Problems in configuration files, shown the way compilers show them.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use crate::message::{Map, Value};
 
 /// The files read, so that a [`Span`] can be shown. Paths are relative to the hub's folder.
+///
+/// Grows while it is read from: a pipeline names files (`map_file`) that nobody knew before.
 #[derive(Debug, Default)]
-pub struct Files(Vec<(PathBuf, String)>);
+pub struct Files(OnceLock<Box<File>>);
+
+/// A file, and the one added after it.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    text: String,
+    next: OnceLock<Box<File>>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(u32);
@@ -63,21 +74,37 @@ impl Problem {
 }
 
 impl Files {
-    pub fn add(&mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> FileId {
-        self.0.push((path.into(), text.into()));
-        FileId(self.0.len() as u32 - 1)
+    pub fn add(&self, path: impl Into<PathBuf>, text: impl Into<String>) -> FileId {
+        let mut file = Box::new(File { path: path.into(), text: text.into(), next: OnceLock::new() });
+        let (mut place, mut number) = (&self.0, 0);
+        loop {
+            if let Some(taken) = place.get() {
+                (place, number) = (&taken.next, number + 1);
+            } else {
+                match place.set(file) {
+                    Ok(()) => return FileId(number),
+                    // Somebody else was faster: after theirs.
+                    Err(mine) => file = mine,
+                }
+            }
+        }
     }
 
     pub fn path(&self, file: FileId) -> &Path {
-        &self.0[file.0 as usize].0
+        &self.file(file).path
     }
 
     pub fn text(&self, file: FileId) -> &str {
-        &self.0[file.0 as usize].1
+        &self.file(file).text
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.get().is_none()
+    }
+
+    fn file(&self, file: FileId) -> &File {
+        let mut files = std::iter::successors(self.0.get(), |file| file.next.get());
+        files.nth(file.0 as usize).expect("a file's id comes from `add`")
     }
 
     /// Line and column of a span's start, both from 1; columns count characters.
@@ -85,6 +112,16 @@ impl Files {
         let before = self.text(span.file).get(..span.start as usize).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// One after the other: dropping the first would drop the chain in as many nested calls.
+impl Drop for Files {
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut file) = next {
+            next = file.next.take();
+        }
     }
 }
 
