@@ -133,8 +133,11 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
     for problem in in_order(problems) {
         let path = files.path(problem.span.file).display().to_string();
         let level = if problem.severity == Severity::Error { Level::ERROR } else { Level::WARNING };
-        let mark = AnnotationKind::Primary.span(problem.span.start as usize..problem.span.end as usize);
-        let snippet = Snippet::source(files.text(problem.span.file))
+        let text = files.text(problem.span.file);
+        // A mark that ends inside a character (the first byte of `é`) takes all of it.
+        let start = text.floor_char_boundary(problem.span.start as usize);
+        let mark = AnnotationKind::Primary.span(start..text.ceil_char_boundary(problem.span.end as usize));
+        let snippet = Snippet::source(text)
             .path(path.as_str())
             .annotation(mark.label(problem.label.as_str()));
         let mut group = level.primary_title(problem.message.as_str()).element(snippet);
@@ -170,4 +173,26 @@ fn in_order(problems: &[Problem]) -> Vec<&Problem> {
     let mut ordered: Vec<_> = problems.iter().collect();
     ordered.sort_by_key(|problem| (problem.span.file, problem.span.start));
     ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_takes_whole_characters() {
+        let files = Files::default();
+        let file = files.add("a.yaml", "été: 1\n");
+        let span = Span { file, start: 0, end: 1 };
+        let problem = Problem { severity: Severity::Error, span, message: "no".into(), label: "here".into(), help: None };
+        assert!(render(&files, &[problem], false).contains("été"));
+    }
+
+    #[test]
+    fn files_keep_their_numbers() {
+        let files = Files::default();
+        assert!(files.is_empty());
+        let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| files.add(*name, format!("text of {name}"))).collect();
+        assert_eq!((files.path(ids[1]), files.text(ids[2])), (Path::new("b"), "text of c"));
+    }
 }
