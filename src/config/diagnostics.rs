@@ -137,9 +137,7 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
         // A mark that ends inside a character (the first byte of `é`) takes all of it.
         let start = text.floor_char_boundary(problem.span.start as usize);
         let mark = AnnotationKind::Primary.span(start..text.ceil_char_boundary(problem.span.end as usize));
-        let snippet = Snippet::source(text)
-            .path(path.as_str())
-            .annotation(mark.label(problem.label.as_str()));
+        let snippet = Snippet::source(text).path(path.as_str()).annotation(mark.label(problem.label.as_str()));
         let mut group = level.primary_title(problem.message.as_str()).element(snippet);
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -184,7 +182,8 @@ mod tests {
         let files = Files::default();
         let file = files.add("a.yaml", "été: 1\n");
         let span = Span { file, start: 0, end: 1 };
-        let problem = Problem { severity: Severity::Error, span, message: "no".into(), label: "here".into(), help: None };
+        let problem =
+            Problem { severity: Severity::Error, span, message: "no".into(), label: "here".into(), help: None };
         assert!(render(&files, &[problem], false).contains("été"));
     }
 

@@ -14,7 +14,8 @@ kind! {
     /// `where` gives the key; the row found stands under `into` as a map of its columns. An empty cell of a file is a column
     /// the row does not have.
     ///
-    /// Where no row is found, the message goes to dead letters, unless `missing: leave_out` lets it go on without `into`.
+    /// Where no row is found, the message goes to dead letters, unless `missing: leave_out` lets it go on without `into`. So
+    /// it is where an optional path of `where` finds nothing to look up.
     ///
     /// ```yaml
     /// - lookup:
@@ -89,10 +90,12 @@ impl Step for Lookup {
         if !self.durable {
             return Ok(Vec::new());
         }
-        self.for_each(document, context, |by| {
+        let asks = self.for_each(document, context, |by| {
+            let Some(by) = by else { return Ok(None) };
             let key = key_text(by.iter().map(|(_, value)| value)).ok_or_else(|| no_key(&by))?;
-            Ok(Ask::Row { table: self.table.clone(), key, by })
-        })
+            Ok(Some(Ask::Row { table: self.table.clone(), key, by }))
+        })?;
+        Ok(asks.into_iter().flatten().collect())
     }
 
     fn apply(
@@ -104,12 +107,16 @@ impl Step for Lookup {
     ) -> Result<(), Fault> {
         let mut answers = answers.into_iter();
         let rows = self.for_each(&document, context, |by| {
-            let row = match answers.next() {
-                Some(Answer::Row(row)) => row,
-                _ => self.row_of_file(&by, context)?,
+            let row = match &by {
+                None => None,
+                Some(_) if self.durable => match answers.next() {
+                    Some(Answer::Row(row)) => row,
+                    _ => return Err(Fault::misconfigured("STEP-ANSWER", "the row of a `lookup` was not looked up")),
+                },
+                Some(by) => self.row_of_file(by, context)?,
             };
             match self.missing {
-                Missing::Fail if row.is_none() => Err(self.not_found(&by)),
+                Missing::Fail if row.is_none() => Err(self.not_found(by.as_deref())),
                 _ => Ok(row),
             }
         })?;
@@ -124,13 +131,15 @@ impl Step for Lookup {
     }
 }
 
+type By = Vec<(Text, Value)>;
+
 impl Lookup {
-    /// Does `with` the key of the document, or of each item in order.
+    /// Does `with` the key of the document, or of each item in order; `None` where an optional path of it finds nothing.
     fn for_each<T>(
         &self,
         document: &Value,
         context: &Context<'_>,
-        mut with: impl FnMut(Vec<(Text, Value)>) -> Result<T, Fault>,
+        mut with: impl FnMut(Option<By>) -> Result<T, Fault>,
     ) -> Result<Vec<T>, Fault> {
         let scope = context.scope(document);
         let Some(each) = &self.each else { return Ok(vec![with(self.key_in(&scope)?)?]) };
@@ -138,8 +147,8 @@ impl Lookup {
         items.map(|(index, item)| with(self.key_in(&Scope { item: Some((item, index)), ..scope })?)).collect()
     }
 
-    fn key_in(&self, scope: &Scope<'_>) -> Result<Vec<(Text, Value)>, Fault> {
-        let value = |(column, value): &(Text, Template)| Ok((column.clone(), value.render(scope)?.unwrap_or_default()));
+    fn key_in(&self, scope: &Scope<'_>) -> Result<Option<By>, Fault> {
+        let value = |(column, value): &(Text, Template)| Ok(value.render(scope)?.map(|value| (column.clone(), value)));
         self.key.iter().map(value).collect()
     }
 
@@ -159,8 +168,11 @@ impl Lookup {
         Ok(())
     }
 
-    fn not_found(&self, by: &[(Text, Value)]) -> Fault {
-        let said = format!("table `{}` has no row where {}", self.table, written(by));
+    fn not_found(&self, by: Option<&[(Text, Value)]>) -> Fault {
+        let said = match by {
+            Some(by) => format!("table `{}` has no row where {}", self.table, written(by)),
+            None => format!("nothing to look up in table `{}`: an optional path of `where` finds nothing", self.table),
+        };
         Fault::refuse("LOOKUP-MISSING", said)
     }
 }
@@ -209,6 +221,11 @@ mod tests {
         let step = "- lookup: { table: articles, where: { gtin: $.g }, into: article, missing: leave_out }";
         check(step, r#"{"g":"999"}"#, r#"{"g":"999"}"#);
         check(step, r#"{"g":[]}"#, "LOOKUP-KEY (steps[0] lookup, where)");
+        let optional = "- lookup: { each: $.l, table: orders, where: { shop: web, order: $item.n? }, into: erp, missing: leave_out }";
+        let expect = r#"{"l":[{},{"n":1042,"erp":{"shop":"web","order":"1042","erp_id":77}},{}]}"#;
+        check(optional, r#"{"l":[{},{"n":1042},{}]}"#, expect);
+        let needed = "- lookup: { table: articles, where: { gtin: $.g? }, into: article }";
+        check(needed, "{}", "LOOKUP-MISSING (steps[0] lookup)");
     }
 
     #[test]

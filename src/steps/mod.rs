@@ -9,6 +9,7 @@ mod csv_tables;
 mod filter;
 mod log;
 mod lookup;
+mod manual;
 mod map;
 mod map_file;
 mod place;
@@ -34,6 +35,7 @@ use crate::formula::{Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 pub use csv_tables::CsvTables;
+pub use manual::{FAULTS, manual};
 pub use read::steps_shape;
 pub use run::Steps;
 pub use tables::{DurableTable, TableNames, key_text, read_tables};

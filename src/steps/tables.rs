@@ -315,6 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_one_table() {
+        let hub = std::env::temp_dir().join(format!("raccord-tables-{}", crate::message::MessageId::draw()));
+        std::fs::create_dir_all(hub.join(FOLDER)).expect("a folder can be made");
+        std::fs::write(hub.join(FOLDER).join("t.csv"), "a\n1\n").expect("a file can be written");
+        std::fs::write(hub.join(FOLDER).join("t.yaml"), "key: [a]\nretention: 1d\n").expect("a file can be written");
+        let (files, environment) = (Files::default(), Environment::default());
+        let mut reader = Reader::new(&files, &environment);
+        read_tables(&hub, &mut reader);
+        std::fs::remove_dir_all(&hub).expect("the folder can be removed");
+        let shown = render(&files, &reader.problems, false);
+        assert!(shown.contains("two tables are called `t`") && shown.contains("config/tables/t.yaml"), "{shown}");
+        let none = read_tables(&hub, &mut Reader::new(&files, &environment));
+        assert!(none.1.files.is_empty() && none.1.durable.is_empty());
+    }
+
+    #[test]
     fn a_file_has_a_bounded_number_of_problems() {
         let (files, environment) = (Files::default(), Environment::default());
         let mut reader = Reader::new(&files, &environment);

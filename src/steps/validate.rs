@@ -38,7 +38,7 @@ settings! {
     pub struct Settings {
         /// A JSON Schema file beside the pipeline.
         schema: Option<SchemaFile>,
-        /// Conditions that must hold.
+        /// Conditions that must hold: a list of `that`, the condition, and `otherwise`, the sentence for whoever repairs the document.
         rules: Vec<Rule>,
     }
 }
