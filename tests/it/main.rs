@@ -1,1 +1,3 @@
+//! The tests that look at the whole: one binary, one file a subject.
 
+mod layers;
