@@ -1,3 +1,4 @@
 //! The tests that look at the whole: one binary, one file a subject.
 
+mod documents;
 mod layers;
