@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Texts that look like codes and are none.
-const OTHERS: [&str; 0] = [];
+const OTHERS: [&str; 2] = ["UTF-8", "ISO-8859-1"];
 
 /// What a page says, in this order.
 const SECTIONS: [&str; 3] = ["## What happened", "## What raccord did", "## What to do"];
