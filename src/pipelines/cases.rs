@@ -16,7 +16,7 @@ use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
 use crate::config::{Files, Kind, Node, Problem, Reader, Setting, Shape, settings};
 use crate::formula::Scope;
-use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Delivery, Prepared, Target};
 use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, World};
 
@@ -369,6 +369,7 @@ impl World for CaseWorld {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::json;
 
     fn check(expect: &str, actual: &str, differences: &[&str]) {
         let read = |text: &str| json::read(text.as_bytes()).expect("the test writes JSON");
