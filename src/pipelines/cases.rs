@@ -151,7 +151,7 @@ fn given(configuration: &Configuration, pipeline: &Pipeline, folder: &Path, case
         return Err(format!("`given: {name}`: there is no such file in cases/, samples/ or the pipeline's folder"));
     };
     let bytes = Bytes::from(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?);
-    if pipeline.source.per_record()
+    if pipeline.takes_records()
         && let Some(mut records) = pipeline.codec.records(Box::new(&bytes[..]))
     {
         let mut given = Vec::new();

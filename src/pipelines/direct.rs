@@ -44,7 +44,7 @@ impl Direct {
             && matches!(pipeline.order_by, OrderBy::None)
             && !pipeline.steps.needs_world()
             && !destination.steps.needs_world();
-        (plain && target.checkpointed().is_some() && pipeline.source.resumes()).then(|| Direct {
+        (plain && target.checkpointed().is_some() && pipeline.takes_records()).then(|| Direct {
             pipeline: pipeline.clone(),
             targets: [target.clone()],
             works: works.clone(),

@@ -253,6 +253,13 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// Whether each record of an input (a row of a file) is a message of its own.
+    pub fn takes_records(&self) -> bool {
+        self.source.resumes() && self.codec.records(Box::new(std::io::empty())).is_some()
+    }
+}
+
 impl Default for OnError {
     fn default() -> OnError {
         OnError { retry: Vec::new(), then: Then::DeadLetter }

@@ -110,12 +110,8 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         false
     }
 
-    /// Each record of an input is a message.
-    fn per_record(&self) -> bool {
-        false
-    }
-
-    /// Goes on from a cursor after a kill, and tells when an input is complete: what the shorter way needs.
+    /// Takes the records of its inputs one by one where the format has records, each run with a cursor to go on from after a
+    /// kill, and tells when an input is complete.
     fn resumes(&self) -> bool {
         false
     }

@@ -47,6 +47,10 @@ impl SourceSettings for FileSourceSettings {
             clock: around.clock.clone(),
         }))
     }
+
+    fn resumes(&self) -> bool {
+        true
+    }
 }
 
 struct FileSource {
