@@ -6,6 +6,8 @@
 pub mod conformance;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+pub mod scenario;
 mod sqlite;
 
 use std::time::Duration;

@@ -294,10 +294,14 @@ pub struct Crash {
 
 #[cfg(test)]
 impl Crash {
+    pub fn struck(&self) -> bool {
+        self.groups_left.load(std::sync::atomic::Ordering::SeqCst) < 0
+    }
+
     fn strikes(&self, gap: Gap) -> bool {
         use std::sync::atomic::Ordering::SeqCst;
         if gap == Gap::Never {
-            return self.groups_left.load(SeqCst) < 0;
+            return self.struck();
         }
         if gap != self.gap || self.groups_left.fetch_sub(1, SeqCst) > 0 {
             return false;
