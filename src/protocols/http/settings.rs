@@ -39,7 +39,7 @@ settings! {
         /// The only content type taken, such as `application/json`. Left out: any, as many senders state it wrongly.
         content_type: Option<Text>,
         /// What a sender hears for a new message. Some insist on `200`.
-        status: Accepted = "202",
+        status: AcceptedStatus = "202",
         /// The header in which senders identify a message, so that one sent again is known as a repeat.
         id_header: HeaderText = "Idempotency-Key",
         /// The headers a message keeps, for `$headers`. Left out: all but credentials and those of the connection. There is
@@ -133,13 +133,13 @@ choice! {
 
 choice! {
     /// What a sender hears for a new message.
-    pub enum Accepted {
+    pub enum AcceptedStatus {
         /// 200 OK
         Ok = "200",
         /// 201 Created
         Created = "201",
         /// 202 Accepted
-        Accepted = "202",
+        Queued = "202",
         /// 204 No Content; then without the id.
         NoContent = "204",
     }
@@ -206,25 +206,19 @@ impl HttpTarget {
         if let Some(node) = map.node("url") {
             check_url(node, reader);
         }
-        if let (Some(proxy), Some(node)) = (&self.proxy, map.node("proxy")) {
-            if web_address(proxy).is_none() {
-                reader.error(node.span, "the proxy is not an address such as `http://proxy.example:3128`");
-            }
+        let mut at = |name: &'static str| map.node(name).map_or(map.span, |node| node.span);
+        if self.proxy.as_ref().is_some_and(|proxy| web_address(proxy).is_none()) {
+            reader.error(at("proxy"), "the proxy is not an address such as `http://proxy.example:3128`");
         }
-        if let (Some(auth), Some(node)) = (&self.auth, map.node("auth")) {
-            if let Some(said) = auth.problem() {
-                reader.error(node.span, said);
-            }
+        if let Some(said) = self.auth.as_ref().and_then(Auth::problem) {
+            reader.error(at("auth"), said);
         }
-        if let (Some(tls), Some(node)) = (&self.tls, map.node("tls")) {
-            if tls.certificate.is_some() != tls.key.is_some() {
-                reader.error(node.span, "`certificate` and `key` go together").label("one of them is missing");
-            }
+        if self.tls.as_ref().is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
+            reader.error(at("tls"), "`certificate` and `key` go together").label("one of them is missing");
         }
         for name in self.headers.iter().flat_map(BTreeMap::keys) {
             if let Some(said) = unfit_header(name) {
-                reader
-                    .error(map.node("headers").map_or(map.span, |node| node.span), format!("header `{name}`: {said}"));
+                reader.error(at("headers"), format!("header `{name}`: {said}"));
             }
         }
     }
