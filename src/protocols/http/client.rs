@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Certificate, ClientBuilder, Identity, Proxy, Request, StatusCode, redirect};
 
 use super::faults;
-use super::settings::{HttpTarget, Tls};
+use super::settings::{HttpTarget, ProxyAddress, Tls};
 use crate::clock::Clock;
 use crate::message::Fault;
 
@@ -28,7 +28,7 @@ pub struct ClientSettings {
     /// For a request in all, its answer included.
     pub timeout: Duration,
     pub connect_timeout: Duration,
-    pub proxy: Option<String>,
+    pub proxy: Option<ProxyAddress>,
     pub tls: Option<Tls>,
     /// Most bytes of an answer kept.
     pub max_response: usize,
@@ -49,7 +49,7 @@ impl From<&HttpTarget> for ClientSettings {
         ClientSettings {
             timeout: settings.timeout,
             connect_timeout: settings.connect_timeout,
-            proxy: settings.proxy.as_ref().map(ToString::to_string),
+            proxy: settings.proxy.clone(),
             tls: settings.tls.clone(),
             max_response: settings.max_response.bytes(),
         }
@@ -121,7 +121,7 @@ fn builder(settings: &ClientSettings, folder: &Path) -> Result<ClientBuilder, Fa
         .pool_idle_timeout(Duration::from_secs(20))
         .pool_max_idle_per_host(16);
     if let Some(proxy) = &settings.proxy {
-        let proxy = Proxy::all(proxy.as_str()).map_err(|_| misconfigured("`proxy` is not an address"))?;
+        let proxy = Proxy::all(proxy.0.as_str()).map_err(|_| misconfigured("`proxy` is not an address"))?;
         builder = builder.proxy(proxy);
     }
     let Some(tls) = &settings.tls else { return Ok(builder) };

@@ -82,6 +82,8 @@ impl Routes {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // Some simple senders close their side once they have sent all, and still wait for the answer.
+            .half_close(true)
             .header_read_timeout(limits.head)
             .max_buf_size(MOST_HEAD)
             .serve_connection(TokioIo::new(Impatient::new(stream, limits.write)), service);

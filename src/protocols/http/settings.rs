@@ -1,6 +1,7 @@
 //! What a pipeline says about HTTP, in and out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ settings! {
         /// How long connecting may take.
         connect_timeout: Duration = "5s",
         /// A proxy, such as `http://proxy.example:3128`. Left out: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment hold.
-        proxy: Option<Text>,
+        proxy: Option<ProxyAddress>,
         /// Certificates beyond those the system trusts.
         tls: Option<Tls>,
         /// How much of an answer is read. What is longer is cut; its status counts.
@@ -157,6 +158,10 @@ pub enum Door {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePath(pub Text);
 
+/// A proxy's address, which may hold a password: never printed.
+#[derive(Clone)]
+pub struct ProxyAddress(pub Text);
+
 impl HttpSource {
     pub(super) fn methods(&self) -> Vec<Method> {
         match (self.methods.as_slice(), &self.reply) {
@@ -207,9 +212,6 @@ impl HttpTarget {
             check_url(node, reader);
         }
         let mut at = |name: &'static str| map.node(name).map_or(map.span, |node| node.span);
-        if self.proxy.as_ref().is_some_and(|proxy| web_address(proxy).is_none()) {
-            reader.error(at("proxy"), "the proxy is not an address such as `http://proxy.example:3128`");
-        }
         if let Some(said) = self.auth.as_ref().and_then(Auth::problem) {
             reader.error(at("auth"), said);
         }
@@ -252,6 +254,24 @@ impl Setting for Door {
     }
 }
 
+impl Setting for ProxyAddress {
+    fn shape() -> Shape {
+        Shape::Text { what: "address", pattern: Some("^https?://.+$"), example: "http://proxy.example:3128" }
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProxyAddress> {
+        reader.parsed(node, "an address such as `http://proxy.example:3128`", |text| {
+            web_address(text).map(|_| ProxyAddress(text.into()))
+        })
+    }
+}
+
+impl fmt::Debug for ProxyAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl Setting for RoutePath {
     fn shape() -> Shape {
         Shape::Text { what: "path", pattern: Some("^/[A-Za-z0-9._~/-]+$"), example: "/orders" }
@@ -277,11 +297,19 @@ impl Setting for RoutePath {
 fn check_url(node: &Node, reader: &mut Reader<'_>) {
     let text = node.text().and_then(|text| reader.environment.expand(text).ok().map(|new| new.unwrap_or(text.into())));
     let Some(text) = text.filter(|text| !text.starts_with(['$', '='])) else { return };
-    if web_address(&text).is_none() {
-        reader
+    match web_address(&text) {
+        None => reader
             .error(node.span, "this is not the address of a web server")
-            .label("expected `http://...` or `https://...`");
-    }
+            .label("expected `http://...` or `https://...`"),
+        Some(url) if has_credentials(&url) => {
+            reader.error(node.span, "an address holds no credentials").label("they belong in `auth`")
+        }
+        Some(_) => return,
+    };
+}
+
+pub(super) fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// `text` as an address, where it is one that can be asked.

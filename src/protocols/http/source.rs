@@ -169,10 +169,18 @@ impl Entrance {
             return Ok(self.reply(reply, arrival).await);
         }
         let body = arrival.body.clone();
-        match self.receiver.receive(vec![arrival], None).await {
+        // A task of its own: a sender that hangs up in the middle does not tear the intake of its message.
+        let receiver = self.receiver.clone();
+        let receiving = self.requests.spawn(async move {
+            let received = receiver.receive(vec![arrival], None).await;
+            drop(held);
+            received
+        });
+        match receiving.await {
             // What could not be read is read once more: only the cause is missing here.
-            Ok(receipts) => Ok(told(receipts.first(), self.settings.status, || self.codec.decode(&body).err())),
-            Err(fault) => Err(refused(&fault).into()),
+            Ok(Ok(receipts)) => Ok(told(receipts.first(), self.settings.status, || self.codec.decode(&body).err())),
+            Ok(Err(fault)) => Err(refused(&fault).into()),
+            Err(_) => Err(come_back("HTTP-INTAKE", 5).into()),
         }
     }
 

@@ -275,6 +275,31 @@ async fn bodies_together_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_sender_may_close_its_side_or_hang_up() {
+    let (hub, running) = Hub::start("").await.run().await;
+    let mut one_way = TcpStream::connect(hub.address).await.expect("it connects");
+    one_way.write_all(b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}").await.expect("it sends");
+    one_way.shutdown().await.expect("it closes its side");
+    let answer = short(&bounded("the answer", heard(&mut one_way)).await);
+    assert!(answer.starts_with("202"), "{answer}");
+
+    running.recorder.set(Mood::Hold);
+    let mut gone = TcpStream::connect(hub.address).await.expect("it connects");
+    gone.write_all(&request("POST /in HTTP/1.1", "{}")).await.expect("it sends");
+    running.recorder.until("the message is on its way", |state| state.waiting == 1).await;
+    gone.set_zero_linger().expect("it can be reset");
+    drop(gone);
+    sleep(Duration::from_millis(50)).await;
+    let recorder = running.recorder.clone();
+    let stopping = tokio::spawn(running.stop());
+    sleep(Duration::from_millis(50)).await;
+    assert!(!stopping.is_finished(), "an intake is not torn by a stop");
+    recorder.set(Mood::Accept);
+    stopping.await.expect("it stops");
+    assert_eq!(recorder.stored().len(), 2, "an intake is not torn by its sender");
+}
+
+#[tokio::test]
 async fn a_stop_lets_requests_end_and_takes_no_more() {
     let (hub, running) = Hub::start("").await.run().await;
     running.recorder.set(Mood::Hold);
