@@ -1,6 +1,7 @@
 //! One check for all verbs: steps as YAML and a document in, documents and effects out, as text.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use async_trait::async_trait;
 
@@ -8,6 +9,7 @@ use super::{
     Answer, Ask, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames, World, read_tables,
 };
 use crate::config::{Environment, Files, Problem, Reader, parse};
+use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Value, json};
 
 /// Runs steps over a document at 2026-11-02 09:00 UTC.
@@ -75,18 +77,27 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
 
 pub fn run(steps: &Steps, document: &str) -> Result<Outcome, Fault> {
     let document = json::read(document.as_bytes()).expect("the document is JSON");
-    let empty = Map::new();
-    let tables = tables().0;
-    let context = Context {
-        headers: &empty,
-        meta: &empty,
+    let context = context();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    runtime.block_on(steps.run(0, document, &context, &Sample))
+}
+
+fn context() -> Context<'static> {
+    static TABLES: LazyLock<CsvTables> = LazyLock::new(|| tables().0);
+    static EMPTY: LazyLock<Map> = LazyLock::new(Map::new);
+    Context {
+        headers: &EMPTY,
+        meta: &EMPTY,
         partner: None,
         time: "2026-11-02T09:00:00Z".parse().expect("this is a time"),
         id: MessageId::derive(&[b"check"]),
-        tables: &tables,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    runtime.block_on(steps.run(0, document, &context, &Sample))
+        tables: &*TABLES,
+    }
+}
+
+/// What a formula over `document` sees.
+pub fn scope(document: &Value) -> Scope<'_> {
+    context().scope(document)
 }
 
 /// A small hub: tables, schemas and mappings.
