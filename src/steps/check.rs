@@ -76,10 +76,14 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
 }
 
 pub fn run(steps: &Steps, document: &str) -> Result<Outcome, Fault> {
+    run_from(steps, 0, document)
+}
+
+pub fn run_from(steps: &Steps, from: usize, document: &str) -> Result<Outcome, Fault> {
     let document = json::read(document.as_bytes()).expect("the document is JSON");
     let context = context();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    runtime.block_on(steps.run(0, document, &context, &Sample))
+    runtime.block_on(steps.run(from, document, &context, &Sample))
 }
 
 fn context() -> Context<'static> {
@@ -98,6 +102,13 @@ fn context() -> Context<'static> {
 /// What a formula over `document` sees.
 pub fn scope(document: &Value) -> Scope<'_> {
     context().scope(document)
+}
+
+/// The YAML of a verb's manual page, without the comment's indentation.
+pub fn examples(about: &str) -> Vec<String> {
+    let parts = about.split("```yaml\n").skip(1).map(|part| part.split("```").next().unwrap_or_default());
+    let plain = |part: &str| part.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    parts.map(plain).collect()
 }
 
 /// A small hub: tables, schemas and mappings.
