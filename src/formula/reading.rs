@@ -150,7 +150,7 @@ fn each_map(node: &Node, each: &Node, fields: &[(Key, Node)], reader: &mut Reade
     }
     let mut right = true;
     for (key, _) in fields.iter().filter(|(key, _)| !KNOWN.contains(&key.name.as_str())) {
-        reader.unknown(key.span, "key beside `each`", &key.name, KNOWN);
+        reader.unknown(key.span, "key", &key.name, KNOWN);
         right = false;
     }
     let list = part(each, reader).filter(|list| {
@@ -234,3 +234,6 @@ fn start_in_file(node: &Node, text: &str, reader: &Reader<'_>) -> Option<u32> {
 pub(super) fn source<'r>(span: Span, reader: &Reader<'r>) -> Option<&'r str> {
     (!reader.files.is_empty()).then(|| reader.files.text(span.file))
 }
+
+#[cfg(test)]
+mod tests;
