@@ -66,6 +66,7 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
     let (files, environment) = (Files::default(), Environment::default());
     let mut reader = Reader::new(&files, &environment);
     let names = tables().1;
+    reader.tables = Some(names.files.clone());
     let folder = sample_folder().join("pipelines/web-order");
     let place = StepPlace { pipeline: "web-order", step: "steps", folder: &folder, tables: &names };
     let file = files.add("pipelines/web-order/pipeline.yaml", yaml);
@@ -83,7 +84,8 @@ pub fn run_from(steps: &Steps, from: usize, document: &str) -> Result<Outcome, F
     let document = json::read(document.as_bytes()).expect("the document is JSON");
     let context = context();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    runtime.block_on(steps.run(from, document, &context, &Sample))
+    let running = steps.run(from, document, &context, &Sample);
+    runtime.block_on(movable(running))
 }
 
 fn context() -> Context<'static> {
@@ -102,6 +104,11 @@ fn context() -> Context<'static> {
 /// What a formula over `document` sees.
 pub fn scope(document: &Value) -> Scope<'_> {
     context().scope(document)
+}
+
+/// A pipeline runs where tokio puts it: this does not compile for a future that cannot move between threads.
+fn movable<F: Future + Send>(future: F) -> F {
+    future
 }
 
 /// The YAML of a verb's manual page, without the comment's indentation.

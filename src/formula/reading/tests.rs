@@ -10,7 +10,7 @@ const DOCUMENT: &str = r#"{
 
 /// What reading `text` as a `T` gives, or its problems as `line:column [marked] message; label; help`.
 fn read<T: Setting>(text: &str) -> Result<T, Vec<String>> {
-    let mut files = Files::default();
+    let files = Files::default();
     let file = files.add("map.yaml", text);
     let environment = Environment {
         only: Some([("NAME".to_owned(), "$ecret".to_owned()), ("PORT".to_owned(), "8080".to_owned())].into()),
