@@ -31,7 +31,7 @@ kind! {
 settings! {
     /// What to find, and where to put it.
     pub struct Settings {
-        /// A list whose items each get their row: names and `[*]`, as in `$.orders[*].lines`. Without it there is one row, for the document.
+        /// A list whose items each get their row: a path of names and numbers to it, or `[*]` for each item, as in `$.orders[*].lines[*]`. Without it there is one row, for the document.
         each: Option<Place>,
         /// The table's name.
         table: TableName,
