@@ -1,1 +1,5 @@
+//! The tests that look at the whole: one binary, one file a subject.
 
+mod documents;
+mod faults;
+mod layers;
