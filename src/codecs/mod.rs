@@ -181,6 +181,8 @@ pub fn format_fields() -> Vec<Field> {
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 pub(crate) mod testing;
