@@ -69,6 +69,11 @@ pub trait Receiver: Send + Sync {
     /// The last cursor stored under `name`.
     async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault>;
 
+    /// All of a source's input `name` (a file) has been received. May be told again after a kill.
+    async fn finished(&self, _name: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Request/reply: runs the pipeline at once, without a queue, and gives the reply's document.
     async fn reply(&self, arrival: Arrival) -> Result<Value, Fault>;
 }
@@ -102,6 +107,16 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
 
     /// Whether it asks the pipeline for a reply instead of handing messages over (request/reply).
     fn replies(&self) -> bool {
+        false
+    }
+
+    /// Each record of an input is a message.
+    fn per_record(&self) -> bool {
+        false
+    }
+
+    /// Goes on from a cursor after a kill, and tells when an input is complete: what the shorter way needs.
+    fn resumes(&self) -> bool {
         false
     }
 
