@@ -4,6 +4,7 @@
 
 pub mod message;
 pub mod clock;
+pub mod telemetry;
 pub mod config;
 pub mod formula;
 pub mod codecs;
@@ -11,3 +12,6 @@ pub mod steps;
 pub mod queue;
 pub mod store;
 pub mod protocols;
+pub mod pipelines;
+pub mod hub;
+pub mod cli;

@@ -1,14 +1,25 @@
 //! Problems in configuration files, shown the way compilers show them.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use crate::message::{Map, Value};
 
 /// The files read, so that a [`Span`] can be shown. Paths are relative to the hub's folder.
+///
+/// Grows while it is read from: a pipeline names files (`map_file`) that nobody knew before.
 #[derive(Debug, Default)]
-pub struct Files(Vec<(PathBuf, String)>);
+pub struct Files(OnceLock<Box<File>>);
+
+/// A file, and the one added after it.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    text: String,
+    next: OnceLock<Box<File>>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(u32);
@@ -63,21 +74,37 @@ impl Problem {
 }
 
 impl Files {
-    pub fn add(&mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> FileId {
-        self.0.push((path.into(), text.into()));
-        FileId(self.0.len() as u32 - 1)
+    pub fn add(&self, path: impl Into<PathBuf>, text: impl Into<String>) -> FileId {
+        let mut file = Box::new(File { path: path.into(), text: text.into(), next: OnceLock::new() });
+        let (mut place, mut number) = (&self.0, 0);
+        loop {
+            if let Some(taken) = place.get() {
+                (place, number) = (&taken.next, number + 1);
+            } else {
+                match place.set(file) {
+                    Ok(()) => return FileId(number),
+                    // Somebody else was faster: after theirs.
+                    Err(mine) => file = mine,
+                }
+            }
+        }
     }
 
     pub fn path(&self, file: FileId) -> &Path {
-        &self.0[file.0 as usize].0
+        &self.file(file).path
     }
 
     pub fn text(&self, file: FileId) -> &str {
-        &self.0[file.0 as usize].1
+        &self.file(file).text
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.get().is_none()
+    }
+
+    fn file(&self, file: FileId) -> &File {
+        let mut files = std::iter::successors(self.0.get(), |file| file.next.get());
+        files.nth(file.0 as usize).expect("a file's id comes from `add`")
     }
 
     /// Line and column of a span's start, both from 1; columns count characters.
@@ -85,6 +112,16 @@ impl Files {
         let before = self.text(span.file).get(..span.start as usize).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// One after the other: dropping the first would drop the chain in as many nested calls.
+impl Drop for Files {
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut file) = next {
+            next = file.next.take();
+        }
     }
 }
 
@@ -96,10 +133,11 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
     for problem in in_order(problems) {
         let path = files.path(problem.span.file).display().to_string();
         let level = if problem.severity == Severity::Error { Level::ERROR } else { Level::WARNING };
-        let mark = AnnotationKind::Primary.span(problem.span.start as usize..problem.span.end as usize);
-        let snippet = Snippet::source(files.text(problem.span.file))
-            .path(path.as_str())
-            .annotation(mark.label(problem.label.as_str()));
+        let text = files.text(problem.span.file);
+        // A mark that ends inside a character (the first byte of `é`) takes all of it.
+        let start = text.floor_char_boundary(problem.span.start as usize);
+        let mark = AnnotationKind::Primary.span(start..text.ceil_char_boundary(problem.span.end as usize));
+        let snippet = Snippet::source(text).path(path.as_str()).annotation(mark.label(problem.label.as_str()));
         let mut group = level.primary_title(problem.message.as_str()).element(snippet);
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -133,4 +171,27 @@ fn in_order(problems: &[Problem]) -> Vec<&Problem> {
     let mut ordered: Vec<_> = problems.iter().collect();
     ordered.sort_by_key(|problem| (problem.span.file, problem.span.start));
     ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_takes_whole_characters() {
+        let files = Files::default();
+        let file = files.add("a.yaml", "été: 1\n");
+        let span = Span { file, start: 0, end: 1 };
+        let problem =
+            Problem { severity: Severity::Error, span, message: "no".into(), label: "here".into(), help: None };
+        assert!(render(&files, &[problem], false).contains("été"));
+    }
+
+    #[test]
+    fn files_keep_their_numbers() {
+        let files = Files::default();
+        assert!(files.is_empty());
+        let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| files.add(*name, format!("text of {name}"))).collect();
+        assert_eq!((files.path(ids[1]), files.text(ids[2])), (Path::new("b"), "text of c"));
+    }
 }

@@ -3,7 +3,13 @@
 //! A source hands arrivals to its [`Receiver`] and tells its peer "accepted" only after it answers. A target delivers one
 //! message and says what to do after a fault. Siblings do not know each other.
 
+pub mod file;
 pub mod http;
+pub mod raccord;
+pub mod schedule;
+
+#[cfg(test)]
+pub(crate) mod conformance;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,9 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::codecs::Codec;
-use crate::config::{Field, MapReader, Reader};
-use crate::formula::{Scope, Tables};
+use crate::config::{Field, MapReader, Reader, Shape, StructShape};
+use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
+
+/// The protocols a pipeline can name, in the order of the reference page.
+pub static ALL: &[&ProtocolKind] = &[&file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
 
 /// What a source gives to the hub.
 #[derive(Clone, Debug)]
@@ -90,6 +99,16 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         codec: Arc<dyn Codec>,
         surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, Fault>;
+
+    /// Whether it asks the pipeline for a reply instead of handing messages over (request/reply).
+    fn replies(&self) -> bool {
+        false
+    }
+
+    /// What no other source may have too, in words for a person: `POST /orders`.
+    fn claims(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[async_trait]
@@ -107,39 +126,32 @@ pub trait TargetSettings: Send + Sync + std::fmt::Debug {
     fn open(&self, name: &str, codec: Arc<dyn Codec>, surroundings: &Surroundings) -> Result<Arc<dyn Target>, Fault>;
 }
 
+/// A message made ready for a target. Made once, stored, and the same for every attempt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prepared {
+    /// The document as the target's codec writes it.
+    pub body: Bytes,
+    /// What the formulas in the target's settings came to (file name, URL, headers), under names of the target's choice.
+    pub address: Map,
+}
+
 /// A message to deliver.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     /// Also the idempotency key: a repeat has the same.
     pub id: MessageId,
     pub time: Timestamp,
-    pub document: Arc<Value>,
-    pub headers: Arc<Map>,
-    pub meta: Arc<Map>,
-    pub tables: Arc<dyn Tables>,
+    pub prepared: Prepared,
     /// From 1.
     pub attempt: u32,
 }
 
-impl Delivery {
-    /// What a target's formulas see.
-    pub fn scope(&self) -> Scope<'_> {
-        Scope {
-            document: &self.document,
-            headers: &self.headers,
-            meta: &self.meta,
-            item: None,
-            partner: None,
-            connection: None,
-            time: self.time,
-            id: self.id,
-            tables: &*self.tables,
-        }
-    }
-}
-
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// Encodes `scope.document` and evaluates the settings' formulas. Pure: it runs in the pipeline's stage, before the
+    /// message is queued for this target, so that what cannot be encoded is a dead letter with its original bytes.
+    fn prepare(&self, scope: &Scope<'_>) -> Result<Prepared, Fault>;
+
     /// Delivers one message; `Ok` means the peer has it for good, with its answer's short text for the journal.
     async fn deliver(&self, delivery: &Delivery) -> Result<Option<Text>, Fault>;
 
@@ -194,4 +206,58 @@ pub struct SourceKind {
 pub struct TargetKind {
     pub fields: fn() -> Vec<Field>,
     pub read: fn(&mut MapReader<'_>, &mut Reader<'_>) -> Option<Arc<dyn TargetSettings>>,
+}
+
+/// The source a map describes, by its `protocol:`. Fields that are not the protocol's (`format`) are left to the caller.
+pub fn read_source(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn SourceSettings>> {
+    let read = read_kind(map, reader, "source", |kind| kind.source.as_ref().map(|source| source.read))?;
+    read(map, reader)
+}
+
+/// The target a map describes, by its `protocol:`. Fields that are not the protocol's (`format`) are left to the caller.
+pub fn read_target(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn TargetSettings>> {
+    let read = read_kind(map, reader, "target", |kind| kind.target.as_ref().map(|target| target.read))?;
+    read(map, reader)
+}
+
+/// What may be written where a source stands; `common` are the fields beside each protocol's own.
+pub fn source_shape(common: &[Field]) -> Shape {
+    shape("Where messages come from.", common, |kind| kind.source.as_ref().map(|source| source.fields))
+}
+
+/// What may be written where a target stands; `common` are the fields beside each protocol's own.
+pub fn target_shape(common: &[Field]) -> Shape {
+    shape("Where messages go.", common, |kind| kind.target.as_ref().map(|target| target.fields))
+}
+
+/// `side` of the protocol named under `protocol:`; one that has no such side is told apart from one that does not exist.
+fn read_kind<T>(
+    map: &mut MapReader<'_>,
+    reader: &mut Reader<'_>,
+    side_name: &str,
+    side: impl Fn(&ProtocolKind) -> Option<T>,
+) -> Option<T> {
+    let word = map.field::<Text>(reader, "protocol")?;
+    let span = map.node("protocol").map_or(map.span, |node| node.span);
+    let usable = || ALL.iter().filter(|kind| side(kind).is_some()).map(|kind| kind.name);
+    let Some(kind) = ALL.iter().find(|kind| kind.name == word) else {
+        reader.unknown(span, "protocol", &word, usable());
+        return None;
+    };
+    let found = side(kind);
+    if found.is_none() {
+        reader
+            .error(span, format!("protocol `{word}` cannot be a {side_name}"))
+            .label(format!("has no {side_name}"))
+            .help(format!("a {side_name} is one of: {}", usable().collect::<Vec<_>>().join(", ")));
+    }
+    found
+}
+
+fn shape(about: &'static str, common: &[Field], side: impl Fn(&ProtocolKind) -> Option<fn() -> Vec<Field>>) -> Shape {
+    let variant = |kind: &&ProtocolKind| {
+        let own = StructShape { name: kind.name, about: kind.about, fields: side(kind)?() };
+        Some((kind.name, own.and(common.to_vec())))
+    };
+    Shape::Tagged { tag: "protocol", about, variants: ALL.iter().filter_map(variant).collect() }
 }

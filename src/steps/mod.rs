@@ -3,32 +3,120 @@
 //! A step is pure: what it needs from the world it asks for first ([`Step::asks`]), and what should change in the world it
 //! returns as [`Effect`]s. The runner answers, and the settle commits; so production, `test` and `simulate` run the same code.
 
+mod aggregate;
+mod beside;
+mod csv_tables;
+mod filter;
+mod log;
+mod lookup;
+mod manual;
+mod map;
+mod map_file;
+mod place;
+mod read;
+mod remember;
+mod run;
+mod set;
+mod split;
+mod tables;
+mod unset;
+mod validate;
+
+#[cfg(test)]
+mod check;
+
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::config::{Node, Reader, Shape};
-use crate::formula::Scope;
-use crate::message::{Fault, Map, Text, Value};
+use crate::formula::{Scope, Tables};
+use crate::message::{Fault, Map, MessageId, Text, Value};
+
+pub use csv_tables::CsvTables;
+pub use manual::{FAULTS, manual};
+pub use read::steps_shape;
+pub use run::Steps;
+pub use tables::{DurableTable, TableNames, key_text, read_tables};
+
+/// The verbs, in the order of the manual.
+pub static ALL: &[&StepKind] = &[
+    &filter::KIND,
+    &validate::KIND,
+    &map::KIND,
+    &map_file::KIND,
+    &set::KIND,
+    &unset::KIND,
+    &split::KIND,
+    &aggregate::KIND,
+    &lookup::KIND,
+    &remember::KIND,
+    &log::KIND,
+];
+
+/// Most documents one message may become.
+pub const MAX_DOCUMENTS: usize = 100_000;
 
 /// A verb with its settings.
 pub trait Step: Send + Sync + Debug {
     /// What the step must know before it can apply. Most need nothing.
-    fn asks(&self, _scope: &Scope<'_>) -> Result<Vec<Ask>, Fault> {
+    fn asks(&self, _document: &Value, _context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
         Ok(Vec::new())
     }
 
-    /// The documents that go on, and what should change in the world. `scope.document` is the document as it arrives;
-    /// `answers` are those to `asks`, in the same order.
-    fn apply(&self, scope: &Scope<'_>, answers: Vec<Answer>) -> Result<Outcome, Fault>;
+    /// Puts the documents that go on, and what should change in the world, into `out`. `answers` are those to `asks`, in
+    /// the same order.
+    fn apply(
+        &self,
+        document: Value,
+        context: &Context<'_>,
+        answers: Vec<Answer>,
+        out: &mut Outcome,
+    ) -> Result<(), Fault>;
+}
+
+/// What a step sees of a message besides its document.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// `$headers`
+    pub headers: &'a Map,
+    /// `$meta`
+    pub meta: &'a Map,
+    /// `$partner`, where the message has one.
+    pub partner: Option<&'a Value>,
+    /// The message's own time, the same for every repeat.
+    pub time: Timestamp,
+    pub id: MessageId,
+    /// The tables of `config/tables/*.csv`.
+    pub tables: &'a dyn Tables,
+}
+
+impl<'a> Context<'a> {
+    /// What a formula over `document` sees.
+    pub fn scope<'s>(&self, document: &'s Value) -> Scope<'s>
+    where
+        'a: 's,
+    {
+        Scope {
+            document,
+            headers: self.headers,
+            meta: self.meta,
+            item: None,
+            partner: self.partner,
+            connection: None,
+            time: self.time,
+            id: self.id,
+            tables: self.tables,
+        }
+    }
 }
 
 /// A question to the world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// The row of a durable table whose columns `by` have these values.
-    Row { table: Text, by: Vec<(Text, Value)> },
+    /// The row of a durable table whose key columns `by` have these values; `key` is [`key_text`] of the values.
+    Row { table: Text, key: Text, by: Vec<(Text, Value)> },
     /// What a group of `aggregate` holds; the group is held until the settle.
     Group { group: GroupKey },
 }
@@ -63,8 +151,9 @@ pub struct Group {
 /// A change in the world that commits with the outcome of the message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Writes a row into a durable table, over the row with the same key.
-    Remember { table: Text, row: Map },
+    /// Writes a row into a durable table, over the row with the same `key` ([`key_text`] of its key columns), for as long
+    /// as the table keeps rows.
+    Remember { table: Text, key: Text, row: Map, until: Timestamp },
     /// Adds a member to a group, which closes by itself at `closes`.
     Join { group: GroupKey, member: Value, closes: Option<Timestamp> },
     /// Closes a group: its members, with `last`, go on after the step as one document.
@@ -73,11 +162,37 @@ pub enum Effect {
     Log { text: String },
 }
 
-/// What a step makes of a document.
+/// What steps make of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
+    /// Those that go on, in order.
     pub documents: Vec<Value>,
+    /// In the order they came about.
     pub effects: Vec<Effect>,
+    /// How many documents stopped on purpose: at a `filter`, or at a `split` that found no item.
+    pub filtered: usize,
+}
+
+impl Outcome {
+    /// A document that goes on.
+    ///
+    /// # Errors
+    /// `refuse` `STEP-LIMIT` past [`MAX_DOCUMENTS`].
+    pub fn push(&mut self, document: Value) -> Result<(), Fault> {
+        if self.documents.len() == MAX_DOCUMENTS {
+            return Err(Fault::refuse(
+                "STEP-LIMIT",
+                "this message becomes more than 100,000 documents; let the source cut it into several messages",
+            ));
+        }
+        self.documents.push(document);
+        Ok(())
+    }
+}
+
+/// What `split` and `aggregate` make of items that belong together: `{ key, items }`.
+pub fn gathered(key: impl Into<Value>, items: Vec<Value>) -> Value {
+    Value::Map([("key", key.into()), ("items", items.into())].into_iter().collect())
 }
 
 /// Who answers what steps ask.
@@ -89,33 +204,36 @@ pub trait World: Send + Sync {
 /// A verb that can be named in a pipeline.
 pub struct StepKind {
     pub name: &'static str,
+    /// Its manual page, with an example.
+    pub about: &'static str,
     pub shape: fn() -> Shape,
     /// `node` is the value under the verb.
-    pub read: fn(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<Box<dyn Step>>,
+    pub read: ReadStep,
 }
 
+pub type ReadStep = fn(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<Box<dyn Step>>;
+
 /// Where a step stands, and what it may refer to.
+#[derive(Clone, Copy)]
 pub struct StepPlace<'a> {
     pub pipeline: &'a str,
-    /// `steps[3]` or `to.suppliers.steps[0]`.
+    /// `steps[3]` or `to.suppliers.steps[0]`; for a whole list, what stands before the bracket.
     pub step: &'a str,
     /// The pipeline's folder, for `map_file` and schema files.
     pub folder: &'a std::path::Path,
     pub tables: &'a TableNames,
 }
 
-/// The tables that exist: names to columns.
-#[derive(Clone, Debug, Default)]
-pub struct TableNames {
-    /// `config/tables/*.csv`: the first column is the key.
-    pub files: std::collections::BTreeMap<Text, Vec<Text>>,
-    /// `config/tables/*.yaml`, kept in the store.
-    pub durable: std::collections::BTreeMap<Text, DurableTable>,
+/// A verb: its doc comment is its manual page.
+macro_rules! kind {
+    ($(#[doc = $about:literal])* $name:literal, $shape:expr, $read:expr) => {
+        $(#[doc = $about])*
+        pub static KIND: $crate::steps::StepKind = $crate::steps::StepKind {
+            name: $name,
+            about: concat!($($about, "\n"),*),
+            shape: $shape,
+            read: $read,
+        };
+    };
 }
-
-/// A durable table: its key columns and all its columns.
-#[derive(Clone, Debug)]
-pub struct DurableTable {
-    pub key: Vec<Text>,
-    pub columns: Vec<Text>,
-}
+use kind;

@@ -1,0 +1,34 @@
+//! `raccord check`: the whole configuration, every problem, in one pass.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Context, output};
+use crate::config::Severity;
+use crate::pipelines::{load, refuses};
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Take warnings for errors
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Check {
+    pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        let loaded = load(&context.folder, &context.environment());
+        output::problems(context, &loaded);
+        if !context.json {
+            let count = |severity| loaded.problems.iter().filter(|problem| problem.severity == severity).count();
+            let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+            match &loaded.configuration {
+                Some(configuration) if warnings == 0 => {
+                    println!("No problem found in {} pipelines.", configuration.pipelines.len());
+                }
+                _ => println!("{errors} errors, {warnings} warnings."),
+            }
+        }
+        Ok(if refuses(&loaded.problems, self.strict) { output::found() } else { ExitCode::SUCCESS })
+    }
+}

@@ -1,0 +1,83 @@
+//! `raccord explain`: the manual, from the same definitions that read the configuration.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use rust_embed::RustEmbed;
+
+use super::{Context, output};
+use crate::config::{HubSettings, Setting, Shape, explain, nearest};
+use crate::{formula, pipelines, steps};
+
+/// One page a fault.
+#[derive(RustEmbed)]
+#[folder = "docs/faults/"]
+struct Faults;
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A key (`from.http.path`, `to.retry`, `hub.listen`), a step, a function or a fault code; nothing for an overview
+    topic: Option<String>,
+}
+
+impl Explain {
+    pub fn run(&self, _context: &Context) -> anyhow::Result<ExitCode> {
+        let Some(topic) = &self.topic else {
+            overview();
+            return Ok(ExitCode::SUCCESS);
+        };
+        if let Some(page) = page(topic) {
+            println!("{}", page.trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("raccord: nothing is called `{topic}`");
+        let names = names();
+        if let Some(near) = nearest(topic, names.iter().map(String::as_str)) {
+            eprintln!("did you mean `{near}`?");
+        }
+        Ok(output::found())
+    }
+}
+
+/// The page of a topic: a fault, a function, a key of the hub or of a pipeline, a step.
+fn page(topic: &str) -> Option<String> {
+    if let Some(fault) = Faults::get(&format!("{}.md", topic.to_uppercase())) {
+        return String::from_utf8(fault.data.into_owned()).ok();
+    }
+    let path: Vec<&str> = topic.split('.').collect();
+    if let Some(("hub", rest)) = path.split_first().map(|(first, rest)| (*first, rest)) {
+        return explain(&HubSettings::shape(), rest);
+    }
+    explain(&pipelines::shape(), &path)
+        .or_else(|| explain(&steps::steps_shape(), &path))
+        .or_else(|| formula::page(topic))
+        .or_else(|| (topic == "pipeline").then(|| explain(&pipelines::shape(), &[])).flatten())
+        .or_else(|| (topic == "case").then(|| explain(&pipelines::case_shape(), &[])).flatten())
+}
+
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = Faults::iter().map(|file| file.trim_end_matches(".md").to_owned()).collect();
+    names.extend(formula::all().map(|function| function.name.to_owned()));
+    names.extend(steps::ALL.iter().map(|step| step.name.to_owned()));
+    for shape in [pipelines::shape(), HubSettings::shape()] {
+        if let Shape::Struct(of) = shape {
+            names.extend(of.fields.iter().map(|field| field.name.to_owned()));
+        }
+    }
+    names
+}
+
+fn overview() {
+    println!("raccord explain KEY, for instance:\n");
+    println!("  pipeline            everything pipeline.yaml may say");
+    println!("  hub                 everything config/raccord.yaml may say");
+    println!("  case                everything a case may say");
+    println!("  from.http.path      one key of a protocol");
+    println!("  HTTP-422            a fault: what happened, what to do\n");
+    let steps: Vec<&str> = steps::ALL.iter().map(|step| step.name).collect();
+    println!("steps      {}", steps.join(" "));
+    let functions: Vec<&str> = formula::all().map(|function| function.name).collect();
+    println!("functions  {}", functions.join(" "));
+    let faults: Vec<String> = Faults::iter().map(|file| file.trim_end_matches(".md").to_owned()).collect();
+    println!("faults     {}", faults.join(" "));
+}

@@ -1,0 +1,101 @@
+//! What commands print: for people by default, JSON for machines, colours only on a terminal.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use super::Context;
+use crate::config::{render, to_json};
+use crate::hub::{Office, ask};
+use crate::message::{Map, Value, json};
+use crate::pipelines::{Configuration, Loaded, load};
+
+/// Something was found.
+pub const FOUND: u8 = 1;
+/// It could not be done.
+pub const FAILED: u8 = 3;
+
+pub fn failed(as_json: bool, error: &anyhow::Error) {
+    if as_json {
+        let map: Map = [("error", format!("{error:#}"))].into_iter().collect();
+        println!("{}", json::to_text(&map.into()));
+    } else {
+        eprintln!("raccord: {error:#}");
+    }
+}
+
+pub fn found() -> ExitCode {
+    ExitCode::from(FOUND)
+}
+
+pub fn colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// The problems of a configuration, in full.
+pub fn problems(context: &Context, loaded: &Loaded) {
+    if context.json {
+        println!("{}", json::to_pretty(&to_json(&loaded.files, &loaded.problems)));
+    } else {
+        eprint!("{}", render(&loaded.files, &loaded.problems, colours()));
+    }
+}
+
+/// The configuration of the folder, or its problems told and `None`.
+pub fn configuration(context: &Context) -> anyhow::Result<Option<Configuration>> {
+    let config = context.folder.join("config/raccord.yaml");
+    anyhow::ensure!(
+        config.is_file(),
+        "{} is not a hub's folder: it has no config/raccord.yaml. `raccord init FOLDER` makes one; --folder names one",
+        context.folder.display()
+    );
+    let mut loaded = load(&context.folder, &context.environment());
+    let configuration = loaded.configuration.take();
+    if configuration.is_none() {
+        problems(context, &loaded);
+    }
+    Ok(configuration)
+}
+
+/// Asks the hub that runs on the folder or, where none does, answers from its files.
+pub async fn office(context: &Context, question: Map) -> anyhow::Result<Option<Value>> {
+    let Some(configuration) = configuration(context)? else { return Ok(None) };
+    let data = context.folder.join(&configuration.hub.queue.clone().unwrap_or_default().folder);
+    let question = Value::Map(question);
+    if let Some(answer) = ask(&data, &question).await {
+        return answer.map(Some).map_err(|(code, what)| anyhow::anyhow!("{code}: {what}"));
+    }
+    let office = Office::open(&configuration, &context.options())?;
+    Ok(Some(office.answer(&question).await?))
+}
+
+/// A question for the office.
+pub fn question<const N: usize>(act: &str, more: [(&str, Option<String>); N]) -> Map {
+    let mut question: Map = [("do", act)].into_iter().collect();
+    for (name, value) in more {
+        if let Some(value) = value {
+            question.insert(name, value);
+        }
+    }
+    question
+}
+
+/// Rows in columns, the last one as wide as it is.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) {
+    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        println!("{}", padded.join("  ").trim_end());
+    };
+    line(headings.to_vec());
+    rows.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
+}
+
+/// The text under `name`, or nothing.
+pub fn word<'v>(value: &'v Value, name: &str) -> &'v str {
+    value.get(name).and_then(Value::as_text).unwrap_or_default()
+}

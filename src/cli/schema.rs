@@ -1,0 +1,69 @@
+//! `raccord schema`: JSON Schemas for editors. With `# yaml-language-server: $schema=…` on top of a file, an editor completes and
+//! explains every key.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::Context;
+use crate::config::{HubSettings, Setting, Shape, schema};
+use crate::message::json;
+use crate::pipelines;
+
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Which one to print: pipeline, hub, case; nothing writes them all
+    which: Option<Which>,
+    /// Where to write them, relative to the hub's folder
+    #[arg(long, default_value = ".raccord")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Which {
+    Pipeline,
+    Hub,
+    Case,
+}
+
+const ALL: [(Which, &str); 3] = [(Which::Pipeline, "pipeline"), (Which::Hub, "hub"), (Which::Case, "case")];
+
+impl Schema {
+    pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self.which {
+            Some(which) => {
+                let (_, name) = ALL.into_iter().find(|(one, _)| *one == which).context("every schema has a name")?;
+                println!("{}", json::to_pretty(&schema(&shape(which), name)));
+            }
+            None => {
+                for path in write_all(&context.folder.join(&self.out))? {
+                    println!("wrote {}", path.display());
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Writes all schemas into a folder.
+pub fn write_all(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut written = Vec::new();
+    for (which, name) in ALL {
+        let path = folder.join(format!("{name}.schema.json"));
+        let text = json::to_pretty(&schema(&shape(which), name));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn shape(which: Which) -> Shape {
+    match which {
+        Which::Pipeline => pipelines::shape(),
+        Which::Hub => HubSettings::shape(),
+        Which::Case => pipelines::case_shape(),
+    }
+}

@@ -1,0 +1,217 @@
+//! Start, reload, drain, stop.
+//!
+//! [`Hub::start`] reads a folder and runs its pipelines; [`Hub::reload`] changes to what the folder says now, all or nothing;
+//! [`Hub::stop`] lets what is on its way arrive. `office` answers people (`raccord dead`, `send`, `status`), in the running hub
+//! or, without one, on its files.
+
+mod health;
+mod office;
+mod registry;
+mod reload;
+mod running;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use office::{Office, ask};
+pub use registry::Registry;
+pub use reload::Changes;
+
+use crate::clock::Clock;
+use crate::config::{Environment, HubSettings};
+use crate::message::Fault;
+use crate::pipelines::{Configuration, Loaded, Works, load};
+use crate::protocols::Surroundings;
+use crate::protocols::http::Routes;
+use crate::store::{self, Retention};
+use crate::telemetry::Metrics;
+
+/// How often the store forgets what is past its time.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// How to start a hub.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub folder: PathBuf,
+    pub environment: Environment,
+    pub clock: Clock,
+    /// Reload when files change.
+    pub watch: bool,
+    /// Instead of the configured address; for tests and the demo.
+    pub listen: Option<String>,
+}
+
+/// Why a hub did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration has errors: nothing was started.
+    Configuration(Box<LoadedProblems>),
+    Fault(Fault),
+}
+
+/// What was wrong with a configuration, with the files to show it in.
+pub struct LoadedProblems(pub Loaded);
+
+impl std::fmt::Debug for LoadedProblems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} problems", self.0.problems.len())
+    }
+}
+
+impl From<Fault> for StartError {
+    fn from(fault: Fault) -> StartError {
+        StartError::Fault(fault)
+    }
+}
+
+/// A running hub.
+pub struct Hub {
+    pub(crate) options: Options,
+    /// Settings it started with; some of them a reload cannot change.
+    pub(crate) settings: HubSettings,
+    pub(crate) works: Works,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) registry: Arc<Registry>,
+    /// One reload at a time.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Hub {
+    /// Reads the folder and starts all it says.
+    pub async fn start(options: Options) -> Result<Arc<Hub>, StartError> {
+        let mut loaded = load(&options.folder, &options.environment);
+        let Some(configuration) = loaded.configuration.take() else {
+            return Err(StartError::Configuration(Box::new(LoadedProblems(loaded))));
+        };
+        let works = open_works(&configuration, &options)?;
+        let listen = options.listen.clone().unwrap_or_else(|| configuration.hub.listen.to_string());
+        let listener = bind(&listen).await?;
+        let address = listener.local_addr().map_err(|error| cannot_listen(&listen, error))?;
+        let registry = Arc::new(Registry::default());
+        let surroundings = Surroundings {
+            clock: options.clock.clone(),
+            folder: options.folder.clone(),
+            routes: Arc::new(Routes::default()),
+            pipelines: registry.clone(),
+        };
+        let hub = Arc::new(Hub {
+            settings: configuration.hub.clone(),
+            works,
+            surroundings,
+            registry,
+            reloading: tokio::sync::Mutex::default(),
+            address,
+            stop: CancellationToken::new(),
+            tasks: Mutex::default(),
+            options,
+        });
+        hub.adopt(configuration).await?;
+        hub.begin(listener)?;
+        info!(hub = %hub.settings.name, %address, pipelines = hub.registry.len(), "the hub runs");
+        Ok(hub)
+    }
+
+    /// Where the hub listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn works(&self) -> &Works {
+        &self.works
+    }
+
+    /// Stops sources, lets what is under way be settled within the configured time, and closes. What is left waits in the queue.
+    pub async fn stop(&self) {
+        info!("the hub stops");
+        let within = self.settings.stop_within;
+        if tokio::time::timeout(within, self.registry.stop_all()).await.is_err() {
+            warn!(?within, "not everything ended in time: the rest waits in the queue for the next start");
+        }
+        self.stop.cancel();
+        let tasks: Vec<_> = self.tasks.lock().expect("no code panics while holding the tasks").drain(..).collect();
+        for task in tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
+                abort.abort();
+            }
+        }
+        info!("the hub has stopped");
+    }
+
+    /// The tasks beside the pipelines: listener, office, sweep, watch.
+    fn begin(self: &Arc<Hub>, listener: TcpListener) -> Result<(), StartError> {
+        let mut tasks = vec![
+            tokio::spawn(health::serve(self.clone(), listener, self.stop.clone())),
+            tokio::spawn(sweep(self.works.clone(), retention(&self.settings), self.stop.clone())),
+            office::listen(self.clone(), self.stop.clone())?,
+        ];
+        if self.options.watch {
+            tasks.push(watch::watch(self.clone(), self.stop.clone())?);
+        }
+        self.tasks.lock().expect("no code panics while holding the tasks").extend(tasks);
+        Ok(())
+    }
+}
+
+/// Opens the engine of a configuration.
+pub(crate) fn open_works(configuration: &Configuration, options: &Options) -> Result<Works, Fault> {
+    let queue = configuration.hub.queue.clone().unwrap_or_default();
+    let folder = options.folder.join(&queue.folder);
+    let engine = store::open(&folder, &queue, &options.clock)?;
+    Ok(Works {
+        engine,
+        clock: options.clock.clone(),
+        metrics: Metrics::default(),
+        tables: configuration.tables.clone(),
+        memory: Arc::new(tokio::sync::Semaphore::new((queue.memory.bytes() / 1024).clamp(1024, 1 << 22))),
+        quota: u64::from(queue.quota),
+    })
+}
+
+pub(crate) fn retention(settings: &HubSettings) -> Retention {
+    let retention = settings.retention.clone().unwrap_or_default();
+    Retention { journal: retention.journal, dead_letters: retention.dead_letters }
+}
+
+async fn bind(listen: &str) -> Result<TcpListener, Fault> {
+    TcpListener::bind(listen).await.map_err(|error| cannot_listen(listen, error))
+}
+
+fn cannot_listen(listen: &str, error: std::io::Error) -> Fault {
+    let said = format!("cannot listen on {listen}; is another hub running there? Change `listen` in config/raccord.yaml");
+    Fault::misconfigured("HUB-LISTEN", said).cause(error)
+}
+
+/// Forgets what is past its time, a part at a call so that nothing waits long.
+async fn sweep(works: Works, retention: Retention, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = works.clock.sleep(SWEEP) => {}
+        }
+        loop {
+            match works.engine.store.sweep(works.clock.now(), retention).await {
+                Ok(true) if !stop.is_cancelled() => {}
+                Ok(_) => break,
+                Err(fault) => {
+                    warn!(code = fault.code(), "cannot sweep the store: {fault}");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What people ask of a hub: send a message in, look at dead letters, replay or discard them, reload, status.
+//!
+//! A running hub answers on a Unix socket in its data folder, which only its user may open. Without a running hub the same
+//! office works on the hub's files. One line of JSON asks, one answers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Hub, Options, StartError, open_works};
+use crate::config::render;
+use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::pipelines::{self, Configuration, Gate, Works, mask};
+use crate::protocols::{Arrival, Receiver};
+use crate::store::{DeadFilter, DeadLetter, Hop};
+
+/// Largest question: a message sent in by hand.
+const MAX_QUESTION: u64 = 64 << 20;
+const SOCKET: &str = "raccord.sock";
+
+/// Answers what people ask.
+pub struct Office {
+    works: Works,
+    pipelines: Vec<Arc<pipelines::Pipeline>>,
+    /// The running hub, if there is one.
+    hub: Option<Arc<Hub>>,
+}
+
+impl Office {
+    /// An office on the files of a hub that does not run.
+    pub fn open(configuration: &Configuration, options: &Options) -> Result<Office, Fault> {
+        let works = open_works(configuration, options)?;
+        Ok(Office { works, pipelines: configuration.pipelines.values().cloned().collect(), hub: None })
+    }
+
+    fn of(hub: Arc<Hub>) -> Office {
+        Office { works: hub.works.clone(), pipelines: hub.registry.pipelines(), hub: Some(hub) }
+    }
+
+    /// Answers a question: `{ "do": "dead.list", ... }`.
+    pub async fn answer(&self, question: &Value) -> Result<Value, Fault> {
+        let word = |name: &str| question.get(name).and_then(Value::as_text);
+        match word("do").unwrap_or_default() {
+            "send" => self.send(question).await,
+            "dead.list" => self.dead_list(question).await,
+            "dead.show" => self.dead_show(question).await,
+            "dead.replay" => {
+                let dead = pipelines::replay(&*self.works.engine.store, id(question)?, self.works.clock.now()).await?;
+                Ok(summary(&dead))
+            }
+            "dead.discard" => {
+                let why = word("why").unwrap_or_default();
+                let now = self.works.clock.now();
+                let dead = pipelines::discard(&*self.works.engine.store, id(question)?, why, now).await?;
+                Ok(summary(&dead))
+            }
+            "journal" => self.journal(question).await,
+            "reload" => self.reload().await,
+            "status" => self.status().await,
+            other => Err(Fault::refuse("OFFICE-UNKNOWN", format!("the hub does not know how to `{other}`"))),
+        }
+    }
+
+    async fn send(&self, question: &Value) -> Result<Value, Fault> {
+        let name = question.get("pipeline").and_then(Value::as_text).unwrap_or_default();
+        let unknown = || {
+            let known: Vec<&str> = self.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+            Fault::refuse("OFFICE-PIPELINE", format!("there is no pipeline `{name}`; known: {}", known.join(", ")))
+        };
+        let gate = match &self.hub {
+            Some(hub) => hub.registry.gate(name).ok_or_else(unknown)?,
+            None => {
+                let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name).ok_or_else(unknown)?;
+                Arc::new(Gate::new(pipeline.clone(), self.works.clone(), None))
+            }
+        };
+        let body = question.get("body").and_then(Value::as_text).unwrap_or_default();
+        let body = STANDARD.decode(body).map_err(|error| Fault::refuse("OFFICE-BODY", "the body is not base64").cause(error))?;
+        let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name).ok_or_else(unknown)?;
+        let headers = question.get("headers").and_then(Value::as_map).cloned().unwrap_or_default();
+        let mut receipts = Vec::new();
+        for arrivals in arrivals(pipeline, Bytes::from(body), &headers) {
+            for receipt in gate.receive(arrivals, None).await? {
+                let outcome = format!("{:?}", receipt.outcome).to_lowercase();
+                let map: Map = [("id", receipt.id.to_string()), ("outcome", outcome)].into_iter().collect();
+                receipts.push(map.into());
+            }
+        }
+        Ok(Value::List(receipts))
+    }
+
+    async fn dead_list(&self, question: &Value) -> Result<Value, Fault> {
+        let word = |name: &str| question.get(name).and_then(Value::as_text).map(Text::from);
+        let filter = DeadFilter {
+            pipeline: word("pipeline"),
+            destination: word("destination"),
+            code: word("code"),
+            after: word("after").and_then(|after| after.parse().ok()),
+            most: 200,
+        };
+        let letters = self.works.engine.store.dead_letters(filter).await?;
+        Ok(Value::List(letters.iter().map(summary).collect()))
+    }
+
+    async fn dead_show(&self, question: &Value) -> Result<Value, Fault> {
+        let id = id(question)?;
+        let unknown = || Fault::refuse("DEAD-UNKNOWN", format!("there is no dead letter {id}"));
+        let dead = self.works.engine.store.dead_letter(id).await?.ok_or_else(unknown)?;
+        let mut out = summary(&dead).as_map().cloned().unwrap_or_default();
+        let reveal = question.get("reveal") == Some(&Value::Bool(true));
+        out.insert("body", self.body(&dead, reveal));
+        out.insert("hops", hops(&self.works.engine.store.journal(dead.origin).await?));
+        Ok(out.into())
+    }
+
+    /// The body as a person may see it: people's data masked, unless `reveal`.
+    fn body(&self, dead: &DeadLetter, reveal: bool) -> Value {
+        let as_text = || Value::from(String::from_utf8_lossy(&dead.body).into_owned());
+        let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == dead.pipeline);
+        match pipeline {
+            Some(pipeline) if !reveal && !pipeline.private.is_empty() => match pipeline.codec.decode(&dead.body) {
+                Ok(document) => mask(pipeline, document),
+                Err(_) => Value::from("*** (cannot be masked part by part; --reveal shows it)"),
+            },
+            _ => as_text(),
+        }
+    }
+
+    async fn journal(&self, question: &Value) -> Result<Value, Fault> {
+        let store = &self.works.engine.store;
+        let word = question.get("find").and_then(Value::as_text).unwrap_or_default();
+        let origins = match word.parse::<MessageId>() {
+            Ok(id) => vec![id],
+            Err(_) => store.search(word, 20).await?,
+        };
+        let mut out = Vec::new();
+        for origin in origins {
+            let map: Map = [("message", Value::from(origin.to_string())), ("hops", hops(&store.journal(origin).await?))]
+                .into_iter()
+                .collect();
+            out.push(map.into());
+        }
+        Ok(Value::List(out))
+    }
+
+    async fn reload(&self) -> Result<Value, Fault> {
+        let Some(hub) = &self.hub else {
+            return Err(Fault::refuse("OFFICE-NOT-RUNNING", "no hub runs here; it reads its files when it starts"));
+        };
+        match hub.reload().await {
+            Ok(changes) => Ok(changes.to_value()),
+            Err(StartError::Fault(fault)) => Err(fault),
+            Err(StartError::Configuration(problems)) => {
+                let said = render(&problems.0.files, &problems.0.problems, false);
+                Err(Fault::refuse("CONFIG-ERRORS", format!("the configuration has errors, the old one goes on\n\n{said}")))
+            }
+        }
+    }
+
+    async fn status(&self) -> Result<Value, Fault> {
+        let mut list = Vec::new();
+        for pipeline in &self.pipelines {
+            let mut out = Map::new();
+            out.insert("pipeline", pipeline.name.clone());
+            out.insert("about", pipeline.about.as_str());
+            let mut queues = Map::new();
+            for queue in pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]) {
+                let depth = self.works.engine.queue.depth(queue).await?;
+                queues.insert(queue.clone(), Value::from(usize::try_from(depth.entries).unwrap_or(usize::MAX)));
+            }
+            out.insert("queues", queues);
+            list.push(Value::Map(out));
+        }
+        let mut out = Map::new();
+        out.insert("running", self.hub.is_some());
+        let reasons = match &self.hub {
+            Some(hub) => hub.reasons_not_ready().await,
+            None => Vec::new(),
+        };
+        out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
+        out.insert("pipelines", list);
+        let dead = self.works.engine.store.dead_count().await?;
+        let dead: Map = dead.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect();
+        out.insert("dead_letters", dead);
+        Ok(out.into())
+    }
+}
+
+/// A file sent in by hand: one message, or one a record where the pipeline takes records.
+fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: &Map) -> Vec<Vec<Arrival>> {
+    let arrival = |body, document, fault| Arrival { body, document, headers: headers.clone(), position: None, fault };
+    let records = if pipeline.source.per_record() { pipeline.codec.records(Box::new(std::io::Cursor::new(body.clone()))) } else { None };
+    let Some(mut records) = records else { return vec![vec![arrival(body, None, None)]] };
+    let mut out = vec![Vec::new()];
+    while let Some(record) = records.next() {
+        let one = match record {
+            Ok(record) => {
+                let bytes = record.bytes();
+                match record.document {
+                    Ok(document) => arrival(bytes, Some(document), None),
+                    Err(fault) => arrival(bytes, None, Some(fault)),
+                }
+            }
+            Err(fault) => arrival(body.clone(), None, Some(fault)),
+        };
+        match out.last_mut() {
+            Some(last) if last.len() < 1000 => last.push(one),
+            _ => out.push(vec![one]),
+        }
+    }
+    out
+}
+
+fn id(question: &Value) -> Result<MessageId, Fault> {
+    let word = question.get("id").and_then(Value::as_text).unwrap_or_default();
+    word.parse().map_err(|_| Fault::refuse("OFFICE-ID", format!("`{word}` is not a message id")))
+}
+
+fn summary(dead: &DeadLetter) -> Value {
+    let mut out = Map::new();
+    out.insert("id", dead.message.to_string());
+    out.insert("pipeline", dead.pipeline.clone());
+    if let Some(destination) = &dead.destination {
+        out.insert("destination", destination.clone());
+    }
+    out.insert("code", dead.code.clone());
+    out.insert("cause", dead.cause.as_str());
+    if let Some(step) = &dead.step {
+        out.insert("step", step.as_str());
+    }
+    if let Some(position) = &dead.position {
+        out.insert("position", position.as_str());
+    }
+    out.insert("attempts", i64::from(dead.attempts));
+    out.insert("at", dead.at.to_string());
+    out.insert("bytes", dead.body.len());
+    out.into()
+}
+
+fn hops(hops: &[Hop]) -> Value {
+    let one = |hop: &Hop| {
+        let mut out = Map::new();
+        out.insert("at", hop.at.to_string());
+        out.insert("event", format!("{:?}", hop.event).to_lowercase());
+        out.insert("pipeline", hop.pipeline.clone());
+        if let Some(destination) = &hop.destination {
+            out.insert("destination", destination.clone());
+        }
+        if let Some(note) = &hop.note {
+            out.insert("note", note.clone());
+        }
+        if !hop.track.is_empty() {
+            out.insert("track", hop.track.iter().cloned().collect::<Map>());
+        }
+        Value::Map(out)
+    };
+    Value::List(hops.iter().map(one).collect())
+}
+
+fn socket(data: &Path) -> PathBuf {
+    data.join(SOCKET)
+}
+
+/// Answers on the hub's socket until `stop`.
+pub(super) fn listen(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle<()>, StartError> {
+    let queue = hub.settings.queue.clone().unwrap_or_default();
+    let path = socket(&hub.options.folder.join(&queue.folder));
+    // The lock on the data folder is ours: a socket that stands there is a dead hub's.
+    let _ = std::fs::remove_file(&path);
+    let cannot = |error| Fault::misconfigured("HUB-SOCKET", format!("cannot listen on {}", path.display())).cause(error);
+    let listener = UnixListener::bind(&path).map_err(cannot)?;
+    let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&path, only_owner).map_err(cannot)?;
+    Ok(tokio::spawn(async move {
+        loop {
+            let stream = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match stream {
+                Ok((stream, _)) => drop(tokio::spawn(converse(hub.clone(), stream))),
+                Err(error) => {
+                    warn!("the office's socket: {error}");
+                    hub.works.clock.sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        let _ = std::fs::remove_file(&path);
+    }))
+}
+
+async fn converse(hub: Arc<Hub>, stream: UnixStream) {
+    let (read, mut write) = stream.into_split();
+    let mut line = Vec::new();
+    if BufReader::new(read.take(MAX_QUESTION)).read_until(b'\n', &mut line).await.is_err() {
+        return;
+    }
+    let answer = match json::read(&line) {
+        Ok(question) => Office::of(hub).answer(&question).await,
+        Err(error) => Err(Fault::refuse("OFFICE-JSON", "the question is not JSON").cause(error)),
+    };
+    let map: Map = match answer {
+        Ok(value) => [("ok", value)].into_iter().collect(),
+        Err(fault) => {
+            let fault: Map = [("code", fault.code().to_owned()), ("what", fault.sentence())].into_iter().collect();
+            [("fault", Value::Map(fault))].into_iter().collect()
+        }
+    };
+    let mut text = json::to_text(&map.into());
+    text.push('\n');
+    // Who asked may have gone.
+    let _ = write.write_all(text.as_bytes()).await;
+}
+
+/// Asks the hub that runs on `data`; `None` where none does.
+pub async fn ask(data: &Path, question: &Value) -> Option<Result<Value, (Text, String)>> {
+    let mut stream = UnixStream::connect(socket(data)).await.ok()?;
+    let mut text = json::to_text(question);
+    text.push('\n');
+    stream.write_all(text.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let answer = json::read(&answer).ok()?;
+    if let Some(fault) = answer.get("fault") {
+        let word = |name: &str| fault.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
+        return Some(Err((word("code").into(), word("what"))));
+    }
+    Some(Ok(answer.get("ok").cloned().unwrap_or_default()))
+}

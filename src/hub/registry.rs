@@ -1,0 +1,69 @@
+//! The pipelines that run, by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use super::running::Running;
+use crate::message::Text;
+use crate::pipelines::{Gate, Pipeline};
+use crate::protocols::{Pipelines, Receiver};
+
+/// The pipelines that run.
+#[derive(Default)]
+pub struct Registry(RwLock<BTreeMap<Text, Running>>);
+
+impl Registry {
+    pub fn len(&self) -> usize {
+        self.read(BTreeMap::len)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn pipelines(&self) -> Vec<Arc<Pipeline>> {
+        self.read(|running| running.values().map(|one| one.pipeline.clone()).collect())
+    }
+
+    pub fn pipeline(&self, name: &str) -> Option<Arc<Pipeline>> {
+        self.read(|running| running.get(name).map(|one| one.pipeline.clone()))
+    }
+
+    pub fn gate(&self, name: &str) -> Option<Arc<Gate>> {
+        self.read(|running| running.get(name).map(|one| one.gate.clone()))
+    }
+
+    /// Names of the pipelines whose source does not run, with why.
+    pub fn ill(&self) -> Vec<(Text, String)> {
+        self.read(|running| running.iter().filter_map(|(name, one)| Some((name.clone(), one.ill()?))).collect())
+    }
+
+    pub(super) fn put(&self, running: Running) -> Option<Running> {
+        self.write(|all| all.insert(running.pipeline.name.clone(), running))
+    }
+
+    pub(super) fn take(&self, name: &str) -> Option<Running> {
+        self.write(|running| running.remove(name))
+    }
+
+    /// Stops all: first every source, so that nothing new comes, then the rest.
+    pub(super) async fn stop_all(&self) {
+        self.read(|running| running.values().for_each(Running::stop_source));
+        let all = self.write(std::mem::take);
+        futures_util::future::join_all(all.into_values().map(Running::stop)).await;
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&BTreeMap<Text, Running>) -> T) -> T {
+        look(&self.0.read().expect("no code panics while holding the registry"))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut BTreeMap<Text, Running>) -> T) -> T {
+        change(&mut self.0.write().expect("no code panics while holding the registry"))
+    }
+}
+
+impl Pipelines for Registry {
+    fn receiver(&self, pipeline: &str) -> Option<Arc<dyn Receiver>> {
+        self.gate(pipeline).map(|gate| gate as Arc<dyn Receiver>)
+    }
+}

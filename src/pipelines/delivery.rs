@@ -1,0 +1,221 @@
+//! A destination's lane: entries of its queue are delivered, several at a time, and settled.
+//!
+//! A lane knows only its own peer: a fault of the connection rests the whole lane for a while, a fault of one message only
+//! that message and the later ones of its key.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, warn};
+
+use super::decide::{Decision, decide, pause};
+use super::intake::dead_letter;
+use super::stage::settle_for_good;
+use super::{Destination, Pipeline, Works};
+use crate::message::{Fault, Text};
+use crate::protocols::{Delivery, Prepared, Target};
+use crate::queue::{Consumer, Entry, NewEntry, Window};
+use crate::store::{Event, Hop, Retry, Settlement};
+use crate::telemetry::{DestinationMetrics, PipelineMetrics};
+
+/// The running lane of one destination.
+pub struct Lane {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pipeline: Arc<Pipeline>,
+    destination: Arc<Destination>,
+    target: Arc<dyn Target>,
+    works: Works,
+    metrics: DestinationMetrics,
+    pipeline_metrics: PipelineMetrics,
+}
+
+/// How a run of deliveries went, for the lane.
+#[derive(Default)]
+struct Verdict {
+    /// The lane rests until then.
+    rest: Option<(Timestamp, Fault)>,
+    delivered: bool,
+}
+
+impl Lane {
+    pub fn new(pipeline: Arc<Pipeline>, destination: Arc<Destination>, target: Arc<dyn Target>, works: Works) -> Lane {
+        let metrics = works.metrics.destination(&pipeline.name, &destination.name);
+        let pipeline_metrics = works.metrics.pipeline(&pipeline.name);
+        Lane { shared: Arc::new(Shared { pipeline, destination, target, works, metrics, pipeline_metrics }) }
+    }
+
+    /// Runs until `stop`; then waits for the deliveries under way.
+    pub async fn run(self, stop: CancellationToken) {
+        let span = tracing::info_span!("lane", pipeline = %self.shared.pipeline.name, destination = %self.shared.destination.name);
+        async {
+            let mut failures = 0;
+            while !stop.is_cancelled() {
+                if let Err(fault) = self.work(&stop).await {
+                    warn!(code = fault.code(), "the lane starts again: {fault}");
+                    self.shared.works.clock.sleep(pause(failures)).await;
+                    failures += 1;
+                }
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn work(&self, stop: &CancellationToken) -> Result<(), Fault> {
+        let batch = self.shared.target.batch().max(1);
+        let concurrency = if batch > 1 { 1 } else { self.shared.destination.concurrency };
+        let window = Window { entries: (batch * concurrency * 4).max(256), bytes: 16 << 20 };
+        let mut consumer = self.shared.works.engine.queue.consume(&self.shared.destination.queue, window).await?;
+        let mut under_way: JoinSet<Verdict> = JoinSet::new();
+        let mut pauses = 0;
+        self.shared.metrics.up.set(1);
+        loop {
+            while under_way.len() >= concurrency {
+                let Some(verdict) = under_way.join_next().await else { break };
+                self.judge(verdict, &mut pauses, &mut under_way, stop).await;
+            }
+            let room = if batch > 1 { batch } else { concurrency - under_way.len() };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(verdict) = under_way.join_next(), if !under_way.is_empty() => {
+                    self.judge(verdict, &mut pauses, &mut under_way, stop).await;
+                }
+                entries = consumer.next(room) => {
+                    let entries = entries?;
+                    if batch > 1 {
+                        under_way.spawn(self.shared.clone().deliver(entries, pauses).in_current_span());
+                    } else {
+                        for entry in entries {
+                            under_way.spawn(self.shared.clone().deliver(vec![entry], pauses).in_current_span());
+                        }
+                    }
+                }
+            }
+        }
+        while under_way.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// After a run: a lane whose peer is away lets the others under way end, then rests.
+    async fn judge(
+        &self,
+        verdict: Result<Verdict, tokio::task::JoinError>,
+        pauses: &mut u32,
+        under_way: &mut JoinSet<Verdict>,
+        stop: &CancellationToken,
+    ) {
+        let mut rest = None;
+        let mut verdicts = vec![verdict];
+        while let Some(verdict) = verdicts.pop() {
+            match verdict {
+                Ok(verdict) => {
+                    if verdict.delivered {
+                        *pauses = 0;
+                    }
+                    if let Some((until, fault)) = verdict.rest {
+                        rest = Some((until, fault));
+                        while let Some(other) = under_way.join_next().await {
+                            verdicts.push(other);
+                        }
+                    }
+                }
+                Err(panic) => warn!("a delivery task failed, its entries are handed out again after a restart: {panic}"),
+            }
+        }
+        let Some((until, fault)) = rest else { return };
+        self.shared.metrics.up.set(0);
+        if *pauses == 0 {
+            warn!(code = fault.code(), "the lane rests until its peer is well: {fault}");
+        }
+        *pauses += 1;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.shared.works.clock.sleep_until(until) => {}
+        }
+        self.shared.metrics.up.set(1);
+    }
+}
+
+impl Shared {
+    async fn deliver(self: Arc<Self>, entries: Vec<Entry>, pauses: u32) -> Verdict {
+        let deliveries: Vec<Delivery> = entries.iter().map(as_delivery).collect();
+        let timer = self.metrics.seconds.start_timer();
+        let outcomes = match deliveries.as_slice() {
+            [one] => vec![self.target.deliver(one).await],
+            all => self.target.deliver_all(all).await,
+        };
+        timer.observe_duration();
+        let now = self.works.clock.now();
+        let mut settlement = Settlement::default();
+        let mut verdict = Verdict::default();
+        for (entry, outcome) in entries.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(note) => {
+                    verdict.delivered = true;
+                    self.metrics.delivered.inc();
+                    settlement.hops.push(self.hop(&entry.entry, Event::Delivered, note, now));
+                    settlement.ended.push(entry.at);
+                }
+                Err(fault) => self.failed(entry, fault, pauses, &mut settlement, &mut verdict, now),
+            }
+        }
+        settle_for_good(&self.works, settlement).await;
+        verdict
+    }
+
+    fn failed(&self, entry: Entry, fault: Fault, pauses: u32, out: &mut Settlement, verdict: &mut Verdict, now: Timestamp) {
+        let Entry { at, attempts, entry } = entry;
+        match decide(&self.destination.on_error, attempts, pauses, &fault, now) {
+            Decision::RetryAt { due } => {
+                self.metrics.retries.inc();
+                info!(message = %entry.message, code = fault.code(), attempt = attempts + 1, "tried again at {due}: {fault}");
+                out.hops.push(self.hop(&entry, Event::Retry, Some(fault.code().into()), now));
+                out.retries.push(Retry { at, due, counts: true });
+            }
+            Decision::Pause { until } => {
+                out.retries.push(Retry { at, due: now, counts: false });
+                verdict.rest = Some((until, fault));
+            }
+            Decision::GiveUp { hold_key } => {
+                self.metrics.refused.inc();
+                self.pipeline_metrics.dead(fault.code());
+                warn!(message = %entry.message, code = fault.code(), attempts = attempts + 1, "to dead letters: {fault}");
+                out.hops.push(self.hop(&entry, Event::Dead, Some(fault.code().into()), now));
+                out.ended.push(at);
+                if let Some(key) = entry.key.as_ref().filter(|_| hold_key) {
+                    out.held.push((entry.queue.clone(), key.clone()));
+                }
+                let name = &self.destination.name;
+                out.dead.push(dead_letter(entry, &self.pipeline.name, Some(name), &fault, attempts + 1, now));
+            }
+        }
+    }
+
+    fn hop(&self, entry: &NewEntry, event: Event, note: Option<Text>, at: Timestamp) -> Hop {
+        Hop {
+            origin: entry.origin,
+            message: entry.message,
+            pipeline: self.pipeline.name.clone(),
+            at,
+            event,
+            destination: Some(self.destination.name.clone()),
+            note,
+            count: 1,
+            track: Vec::new(),
+        }
+    }
+}
+
+fn as_delivery(entry: &Entry) -> Delivery {
+    Delivery {
+        id: entry.entry.message,
+        time: entry.entry.time,
+        prepared: Prepared { body: entry.entry.body.clone(), address: entry.entry.headers.clone() },
+        attempt: entry.attempts + 1,
+    }
+}

@@ -1,0 +1,231 @@
+//! The gate of a pipeline: what its source brings is decoded once, given its identity, and stored before the source hears
+//! "accepted".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::process::{key_text, meta};
+use super::{Direct, OrderBy, Pipeline, Works, reply};
+use crate::clock::later;
+use crate::formula::{Scope, Template};
+use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver};
+use crate::queue::NewEntry;
+use crate::store::{Accepted, Claim, DeadLetter, Event, Hop, Intake, Stored};
+use crate::telemetry::PipelineMetrics;
+
+/// How long an arrival that its source identifies is remembered, where the pipeline states no `dedupe`.
+const KEEP_POSITIONS: Duration = Duration::from_secs(7 * 86_400);
+/// How long a source may wait for room in memory before it is told to come back.
+const WAIT_FOR_MEMORY: Duration = Duration::from_secs(2);
+
+/// Where a pipeline's source hands over.
+pub struct Gate {
+    pipeline: Arc<Pipeline>,
+    works: Works,
+    metrics: PipelineMetrics,
+    /// The shorter way, where the ends allow it.
+    direct: Option<Direct>,
+}
+
+impl Gate {
+    pub fn new(pipeline: Arc<Pipeline>, works: Works, direct: Option<Direct>) -> Gate {
+        let metrics = works.metrics.pipeline(&pipeline.name);
+        Gate { pipeline, works, metrics, direct }
+    }
+
+    /// One arrival as it will be stored.
+    fn intake(&self, arrival: Arrival, has_cursor: bool, now: Timestamp) -> (Intake, bool) {
+        let content = half_hash(&arrival.body);
+        let decoded = match (arrival.fault, arrival.document) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(document)) => Ok(document),
+            (None, None) => self.pipeline.codec.decode(&arrival.body),
+        };
+        let drawn = || match &arrival.position {
+            Some(position) => MessageId::derive(&[self.pipeline.name.as_bytes(), b"position", position.as_bytes()]),
+            None => MessageId::draw(),
+        };
+        let known = decoded.and_then(|document| {
+            let id = drawn();
+            self.identify(&document, &arrival.headers, id, now)
+        });
+        let position = arrival.position.as_deref().filter(|_| !has_cursor);
+        match known {
+            Ok(identity) => {
+                let id = identity.id;
+                let claim = match (&self.pipeline.dedupe, identity.dedupe) {
+                    (Some(dedupe), Some(key)) => Some(self.claim(key, content, id, later(now, dedupe.keep))),
+                    _ => position.map(|position| {
+                        let key = half_hash(position.as_bytes());
+                        self.claim(key, content, id, later(now, KEEP_POSITIONS))
+                    }),
+                };
+                let entry = self.entry(id, identity.key, arrival.headers, arrival.body, now);
+                let hops = vec![self.hop(id, Event::Accepted, None, identity.track, now)];
+                (Intake { claim, stored: Stored::Entry(entry), hops }, false)
+            }
+            Err(fault) => {
+                let id = drawn();
+                let entry = self.entry(id, None, arrival.headers, arrival.body, now);
+                let claim = position.map(|position| {
+                    self.claim(half_hash(position.as_bytes()), content, id, later(now, KEEP_POSITIONS))
+                });
+                let hops = vec![self.hop(id, Event::Dead, Some(fault.code().into()), Vec::new(), now)];
+                self.metrics.dead(fault.code());
+                (Intake { claim, stored: Stored::Dead(Box::new(dead_letter(entry, &self.pipeline.name, None, &fault, 0, now))), hops }, true)
+            }
+        }
+    }
+
+    fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {
+        let meta = meta(&self.pipeline.name, drawn, now);
+        let scope = Scope {
+            document,
+            headers,
+            meta: &meta,
+            item: None,
+            partner: None,
+            connection: None,
+            time: now,
+            id: drawn,
+            tables: &*self.works.tables,
+        };
+        let mut identity = Identity { id: drawn, dedupe: None, key: None, track: Vec::new() };
+        if let Some(dedupe) = &self.pipeline.dedupe {
+            let mut parts = vec![self.pipeline.name.as_bytes().to_vec()];
+            for by in &dedupe.by {
+                parts.push(render(by, &scope, "dedupe.by")?.map(|value| key_text(&value)).unwrap_or_default().as_bytes().to_vec());
+            }
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            identity.id = MessageId::derive(&parts);
+            identity.dedupe = Some(*identity.id.as_bytes());
+        }
+        if let OrderBy::Value(by) = &self.pipeline.order_by {
+            identity.key = render(by, &scope, "order_by")?.map(|value| key_text(&value));
+        }
+        for (name, template) in &self.pipeline.track {
+            if let Some(value) = render(template, &scope, "track")? {
+                identity.track.push((name.clone(), key_text(&value)));
+            }
+        }
+        Ok(identity)
+    }
+
+    fn entry(&self, id: MessageId, key: Option<Text>, headers: Map, body: Bytes, now: Timestamp) -> NewEntry {
+        let queue = self.pipeline.name.clone();
+        NewEntry { queue, message: id, origin: id, key, time: now, headers, body, start_at: 0, due: None }
+    }
+
+    fn claim(&self, key: [u8; 16], content: [u8; 16], message: MessageId, until: Timestamp) -> Claim {
+        Claim { pipeline: self.pipeline.name.clone(), key, content, message, until }
+    }
+
+    fn hop(&self, id: MessageId, event: Event, note: Option<Text>, track: Vec<(Text, Text)>, at: Timestamp) -> Hop {
+        Hop { origin: id, message: id, pipeline: self.pipeline.name.clone(), at, event, destination: None, note, count: 1, track }
+    }
+
+    fn count(&self, receipt: &Receipt) {
+        match receipt.outcome {
+            ReceiptOutcome::Stored => self.metrics.accepted.inc(),
+            ReceiptOutcome::Repeat => self.metrics.repeats.inc(),
+            ReceiptOutcome::Conflict => self.metrics.conflicts.inc(),
+            ReceiptOutcome::Dead => self.metrics.undecodable.inc(),
+        }
+    }
+}
+
+#[async_trait]
+impl Receiver for Gate {
+    async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
+        let kilobytes = arrivals.iter().map(|arrival| arrival.body.len() / 1024 + 1).sum::<usize>();
+        let _room = room(&self.works, kilobytes).await?;
+        if let Some(direct) = &self.direct {
+            return direct.receive(arrivals, cursor).await;
+        }
+        let now = self.works.clock.now();
+        let has_cursor = cursor.is_some();
+        let (intakes, dead): (Vec<_>, Vec<_>) =
+            arrivals.into_iter().map(|arrival| self.intake(arrival, has_cursor, now)).unzip();
+        let accepted = self.works.engine.store.intake(intakes, cursor).await.inspect_err(|_| self.metrics.refused.inc())?;
+        let receipts = accepted.into_iter().zip(dead).map(|(accepted, dead)| match accepted {
+            Accepted::New(id) if dead => Receipt { id, outcome: ReceiptOutcome::Dead },
+            Accepted::New(id) => Receipt { id, outcome: ReceiptOutcome::Stored },
+            Accepted::Repeat(id) => Receipt { id, outcome: ReceiptOutcome::Repeat },
+            Accepted::Conflict(id) => Receipt { id, outcome: ReceiptOutcome::Conflict },
+        });
+        Ok(receipts.inspect(|receipt| self.count(receipt)).collect())
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault> {
+        self.works.engine.store.cursor(name).await
+    }
+
+    async fn reply(&self, arrival: Arrival) -> Result<Value, Fault> {
+        reply::reply(&self.pipeline, &self.works, arrival).await
+    }
+}
+
+/// What a message is known by.
+struct Identity {
+    id: MessageId,
+    dedupe: Option<[u8; 16]>,
+    key: Option<Text>,
+    track: Vec<(Text, Text)>,
+}
+
+/// Room in memory for bodies that are not stored yet, or a polite refusal.
+async fn room(works: &Works, kilobytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Fault> {
+    let wanted = u32::try_from(kilobytes).unwrap_or(u32::MAX);
+    let memory = works.memory.clone();
+    tokio::select! {
+        permit = memory.acquire_many_owned(wanted) => permit.map_err(|_| Fault::retry("HUB-STOPPING", "the hub is stopping")),
+        () = works.clock.sleep(WAIT_FOR_MEMORY) => {
+            Err(Fault::retry("HUB-BUSY", "more arrives than can be stored").after(Duration::from_secs(1)))
+        }
+    }
+}
+
+fn render(template: &Template, scope: &Scope<'_>, place: &str) -> Result<Option<Value>, Fault> {
+    template.render(scope).map_err(|fault| fault.at_step(place))
+}
+
+/// The dead letter of an entry, whose replay is the entry itself.
+pub(super) fn dead_letter(
+    entry: NewEntry,
+    pipeline: &Text,
+    destination: Option<&Text>,
+    fault: &Fault,
+    attempts: u32,
+    at: Timestamp,
+) -> DeadLetter {
+    DeadLetter {
+        message: entry.message,
+        origin: entry.origin,
+        pipeline: pipeline.clone(),
+        destination: destination.cloned(),
+        key: entry.key.clone(),
+        time: entry.time,
+        at,
+        headers: entry.headers.clone(),
+        body: entry.body.clone(),
+        code: fault.code().into(),
+        cause: fault.sentence(),
+        step: fault.step().map(str::to_owned),
+        position: fault.position().map(str::to_owned),
+        attempts,
+        replay: entry,
+    }
+}
+
+fn half_hash(bytes: &[u8]) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
+}

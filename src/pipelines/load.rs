@@ -1,0 +1,137 @@
+//! Reading a hub's folder whole: `config/` and `pipelines/`, every problem of every file in one pass.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::Pipeline;
+use crate::config::{
+    Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Setting, Severity, Span, parse,
+};
+use crate::message::Text;
+use crate::steps::{CsvTables, TableNames, read_tables};
+
+/// Everything a hub's folder says.
+pub struct Configuration {
+    pub folder: PathBuf,
+    pub hub: HubSettings,
+    pub tables: Arc<CsvTables>,
+    pub pipelines: BTreeMap<Text, Arc<Pipeline>>,
+}
+
+/// A folder as read: a configuration where there is no error, and the problems with the files to show them in.
+pub struct Loaded {
+    pub configuration: Option<Configuration>,
+    pub files: Files,
+    pub problems: Vec<Problem>,
+}
+
+impl Loaded {
+    pub fn has_errors(&self) -> bool {
+        self.configuration.is_none()
+    }
+}
+
+/// Reads the hub in `folder`. Never fails: what is wrong stands among the problems.
+pub fn load(folder: &Path, environment: &Environment) -> Loaded {
+    let files = Files::default();
+    let mut reader = Reader::new(&files, environment);
+    let hub = read_hub(folder, &mut reader);
+    let tables = read_tables(folder, &mut reader);
+    let names = tables.as_ref().map(|(names, _)| names.clone()).unwrap_or_default();
+    let pipelines = read_pipelines(folder, &mut reader, &names);
+    let failed = reader.has_errors();
+    let problems = std::mem::take(&mut reader.problems);
+    let configuration = match (hub, tables, pipelines) {
+        (Some(hub), Some((_, tables)), Some(pipelines)) if !failed => {
+            Some(Configuration { folder: folder.to_owned(), hub, tables: Arc::new(tables), pipelines })
+        }
+        _ => None,
+    };
+    Loaded { configuration, files, problems }
+}
+
+/// Reads a YAML file into the reader's files; what cannot be read is a problem at its top.
+pub(super) fn read_yaml(folder: &Path, relative: &Path, reader: &mut Reader<'_>) -> Option<Node> {
+    let text = match read_text(&folder.join(relative)) {
+        Ok(text) => text,
+        Err(said) => {
+            let file = reader.files.add(relative, "");
+            reader.error(Span { file, start: 0, end: 0 }, format!("cannot read {}: {said}", relative.display()));
+            return None;
+        }
+    };
+    let file: FileId = reader.files.add(relative, text);
+    parse(file, reader.files.text(file), &mut reader.problems)
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > MAX_BYTES as u64 {
+        return Err(format!("{size} bytes are too many for a configuration file (at most {MAX_BYTES})"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+fn read_hub(folder: &Path, reader: &mut Reader<'_>) -> Option<HubSettings> {
+    let node = read_yaml(folder, Path::new("config/raccord.yaml"), reader)?;
+    HubSettings::read(&node, reader)
+}
+
+fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, tables: &TableNames) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
+    let mut names: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
+        .map(|entries| {
+            let folders = entries.flatten().filter(|entry| entry.path().join("pipeline.yaml").is_file());
+            folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    let mut whole = true;
+    let mut pipelines = BTreeMap::new();
+    for name in names {
+        match read_pipeline(folder, &name, reader, tables) {
+            Some(pipeline) => drop(pipelines.insert(Text::from(name), Arc::new(pipeline))),
+            None => whole = false,
+        }
+    }
+    whole.then_some(pipelines)
+}
+
+fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &TableNames) -> Option<Pipeline> {
+    let relative = Path::new("pipelines").join(name);
+    let node = read_yaml(folder, &relative.join("pipeline.yaml"), reader)?;
+    if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        reader
+            .error(node.span.part(0, 1), format!("`{name}` cannot name a pipeline"))
+            .help("rename its folder: small letters, digits and `-` only, for instance `web-order`");
+        return None;
+    }
+    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), tables)?;
+    pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"));
+    Some(pipeline)
+}
+
+/// A hash of all a pipeline is made of: its files and the tables.
+fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for folder in [pipeline, tables] {
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.is_file()) {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            hash.update(std::fs::read(path).unwrap_or_default());
+        }
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
+}
+
+/// Whether any problem is an error; warnings are errors where `strict`.
+pub fn refuses(problems: &[Problem], strict: bool) -> bool {
+    problems.iter().any(|problem| strict || problem.severity == Severity::Error)
+}

@@ -1,0 +1,49 @@
+//! One message's life: taken in, decoded, through the steps, to each destination, settled.
+//!
+//! `spec` is what a pipeline's YAML says, `load` reads a whole hub's folder. `intake` stores what sources bring, `stage` runs the
+//! steps, `delivery` brings messages to their targets, `decide` says what follows from a fault. `direct` is the shorter way where
+//! the ends allow it. `process` is the pure middle that production, `cases` and `simulation` share.
+
+mod cases;
+mod dead_letters;
+mod decide;
+mod delivery;
+mod direct;
+mod intake;
+mod load;
+mod mask;
+mod process;
+mod reply;
+mod spec;
+mod stage;
+
+pub use cases::{CaseOutcome, case_shape, run_cases};
+pub use dead_letters::{discard, replay};
+pub use decide::{Decision, decide, pause};
+pub use delivery::Lane;
+pub use direct::Direct;
+pub use intake::Gate;
+pub use load::{Configuration, Loaded, load, refuses};
+pub use mask::mask;
+pub use spec::{Dedupe, Destination, OnError, OrderBy, Pipeline, Then, shape};
+pub use stage::Stage;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::formula::Tables;
+use crate::store::Engine;
+use crate::telemetry::Metrics;
+
+/// What every part of a running pipeline uses.
+#[derive(Clone)]
+pub struct Works {
+    pub engine: Engine,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub tables: Arc<dyn Tables>,
+    /// Bounds the bytes of bodies in memory that are not stored yet: one permit a kilobyte.
+    pub memory: Arc<tokio::sync::Semaphore>,
+    /// Most entries in a queue before what fills it is slowed down.
+    pub quota: u64,
+}

@@ -1,0 +1,125 @@
+//! The pure middle of a message's life: bytes → document → steps → what each destination gets.
+//!
+//! Nothing here touches the queue or the store: production, `test` and `simulate` run this same code, each with its own
+//! [`World`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{Destination, Pipeline};
+use crate::formula::Tables;
+use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::protocols::{Prepared, Target};
+use crate::steps::{Context, Effect, World};
+
+/// A message about to be processed.
+pub(super) struct Work<'a> {
+    pub id: MessageId,
+    pub time: Timestamp,
+    pub headers: &'a Map,
+    /// The document, decoded.
+    pub document: Value,
+    /// The step to begin with.
+    pub start_at: usize,
+    /// Only this destination: the replay of a message that failed on its way to it.
+    pub only: Option<&'a str>,
+}
+
+/// What came of a message.
+#[derive(Default)]
+pub(super) struct Processed {
+    pub routed: Vec<Routed>,
+    pub effects: Vec<Effect>,
+    /// What failed for one destination only.
+    pub failed: Vec<(Arc<Destination>, Fault)>,
+}
+
+/// One message for one destination.
+pub(super) struct Routed {
+    pub destination: Arc<Destination>,
+    pub id: MessageId,
+    pub document: Value,
+    pub prepared: Prepared,
+}
+
+/// The `$meta` of a message.
+pub(super) fn meta(pipeline: &str, id: MessageId, time: Timestamp) -> Map {
+    let mut meta = Map::with_capacity(3);
+    meta.insert("id", id.to_string());
+    meta.insert("time", time.to_string());
+    meta.insert("pipeline", pipeline);
+    meta
+}
+
+/// The document in `body`: of the pipeline's source, or of a group that goes on after its `aggregate`.
+pub(super) fn decode(pipeline: &Pipeline, body: &Bytes, start_at: u32) -> Result<Value, Fault> {
+    if start_at == 0 {
+        return pipeline.codec.decode(body);
+    }
+    json::read(body).map_err(|error| Fault::refuse("DECODE-JSON", "the stored document of a closed group is damaged").cause(error))
+}
+
+/// Runs the steps and makes ready what each destination gets. `targets` are the opened targets, in the order of the pipeline's
+/// destinations.
+///
+/// # Errors
+/// A fault of the pipeline's own steps: nothing goes anywhere. A fault on the way to one destination stands in `failed`.
+pub(super) async fn process(
+    pipeline: &Pipeline,
+    targets: &[Arc<dyn Target>],
+    tables: &dyn Tables,
+    world: &dyn World,
+    work: Work<'_>,
+) -> Result<Processed, Fault> {
+    let meta = meta(&pipeline.name, work.id, work.time);
+    let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
+    let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await?;
+    let mut processed = Processed { effects: ran.effects, ..Processed::default() };
+    let count = pipeline.destinations.len();
+    let mut documents = ran.documents;
+    for (place, destination) in pipeline.destinations.iter().enumerate() {
+        if work.only.is_some_and(|only| only != destination.name) {
+            continue;
+        }
+        let last = place + 1 == count || work.only.is_some();
+        let documents = if last { std::mem::take(&mut documents) } else { documents.clone() };
+        match route(destination, &*targets[place], documents, &context, world).await {
+            Ok((routed, effects)) => {
+                processed.routed.extend(routed);
+                processed.effects.extend(effects);
+            }
+            Err(fault) => processed.failed.push((destination.clone(), fault)),
+        }
+    }
+    Ok(processed)
+}
+
+/// The destination's own steps, then the bytes its target will be given.
+async fn route(
+    destination: &Arc<Destination>,
+    target: &dyn Target,
+    documents: Vec<Value>,
+    context: &Context<'_>,
+    world: &dyn World,
+) -> Result<(Vec<Routed>, Vec<Effect>), Fault> {
+    let (mut routed, mut effects) = (Vec::new(), Vec::new());
+    for document in documents {
+        let ran = destination.steps.run(0, document, context, world).await?;
+        effects.extend(ran.effects);
+        for document in ran.documents {
+            let prepared = target
+                .prepare(&context.scope(&document))
+                .map_err(|fault| fault.at_step(format!("to.{}", destination.name)))?;
+            let id = context.id.child(&destination.name, routed.len());
+            routed.push(Routed { destination: destination.clone(), id, document, prepared });
+        }
+    }
+    Ok((routed, effects))
+}
+
+/// A scalar as the text of a key; anything else as compact JSON, so that only equal values share a key.
+pub(super) fn key_text(value: &Value) -> Text {
+    value.plain().unwrap_or_else(|| json::to_text(value).into())
+}

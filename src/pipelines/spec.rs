@@ -1,0 +1,369 @@
+//! What a pipeline's YAML says.
+
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codecs::{self, Codec};
+use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Span, StructShape, choice, settings};
+use crate::formula::{Path, Template};
+use crate::message::Text;
+use crate::protocols::{self, SourceSettings, TargetSettings};
+use crate::steps::{self, Steps, TableNames};
+
+/// A pipeline, read and checked.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub name: Text,
+    pub about: String,
+    pub owner: Option<Text>,
+    pub source: Arc<dyn SourceSettings>,
+    pub codec: Arc<dyn Codec>,
+    /// What people search for.
+    pub track: Vec<(Text, Template)>,
+    pub order_by: OrderBy,
+    pub dedupe: Option<Dedupe>,
+    pub private: Vec<Path>,
+    pub steps: Steps,
+    pub destinations: Vec<Arc<Destination>>,
+    pub on_error: OnError,
+    /// Makes it request/reply: never queued.
+    pub reply: Option<Template>,
+    /// Whether `dedupe` was stated, if only as `none`.
+    pub repeats_considered: bool,
+    /// Hash of the text it was read from: what did not change keeps running through a reload.
+    pub revision: [u8; 16],
+}
+
+/// Where messages of a pipeline go.
+#[derive(Debug)]
+pub struct Destination {
+    pub name: Text,
+    /// `web-order.to.erp`
+    pub queue: Text,
+    pub steps: Steps,
+    pub target: Arc<dyn TargetSettings>,
+    pub codec: Arc<dyn Codec>,
+    pub on_error: OnError,
+    /// Deliveries under way at once.
+    pub concurrency: usize,
+}
+
+/// Which messages keep their order.
+#[derive(Clone, Debug)]
+pub enum OrderBy {
+    /// Order does not matter.
+    None,
+    /// Those with the same value.
+    Value(Template),
+}
+
+/// What makes two arrivals the same message.
+#[derive(Clone, Debug)]
+pub struct Dedupe {
+    pub by: Vec<Template>,
+    pub keep: Duration,
+}
+
+/// What happens when a delivery fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnError {
+    /// Each delay is one more attempt.
+    pub retry: Vec<Duration>,
+    pub then: Then,
+}
+
+choice! {
+    /// What happens to a message when its attempts are used up, or it is refused.
+    pub enum Then {
+        /// It goes to dead letters; later messages of its key go on.
+        DeadLetter = "dead_letter",
+        /// It goes to dead letters, and later messages of its key wait until a person replays, discards or releases it.
+        HoldKey = "hold_key",
+    }
+}
+
+settings! {
+    /// One flow: where messages come from, what is done to them, where they go.
+    pub struct PipelineHead {
+        /// What the flow is for, in a sentence: shown in the console and in alerts.
+        about: String,
+        /// The team that is called: a label on metrics and alerts.
+        owner: Option<Text>,
+        /// What people will search for: a name, and where its value stands in the message as it comes in.
+        track: Option<BTreeMap<Text, Template>>,
+        /// Messages with the same value keep their order, retries included. `none` says that order does not matter.
+        order_by: Option<OrderBy>,
+        /// What makes two arrivals the same message. `none` says that repeats are harmless.
+        dedupe: Option<DedupeSetting>,
+        /// Paths to people's data: masked in the journal, the logs and the console.
+        private: Vec<Path>,
+        /// What happens when a delivery fails, for all destinations that do not say otherwise.
+        on_error: Option<OnErrorSettings>,
+        /// Answers the caller at once with this document (request/reply). Such a pipeline has no `to`.
+        reply: Option<Template>,
+    }
+}
+
+settings! {
+    /// What makes two arrivals the same message.
+    pub struct DedupeBy {
+        /// The values that identify a message.
+        by: Vec<Template>,
+        /// How long a message is remembered. Longer than any sender repeats.
+        keep: Duration = "30d",
+    }
+}
+
+settings! {
+    /// What happens when a delivery fails.
+    pub struct OnErrorSettings {
+        /// Delays before each further attempt, for faults that may pass. Attempts = delays + 1.
+        retry: Vec<Duration>,
+        /// What happens when the attempts are used up, or the destination refuses.
+        then: Then = "dead_letter",
+    }
+}
+
+settings! {
+    /// A destination: a target, its format, and what happens when it fails.
+    pub struct DestinationHead {
+        /// Delays before each further attempt; overrides `on_error` of the pipeline.
+        retry: Option<Vec<Duration>>,
+        /// What happens when the attempts are used up; overrides `on_error` of the pipeline.
+        then: Option<Then>,
+        /// Deliveries under way at once. 1 for a peer that cannot take more.
+        concurrency: u32 = "16",
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum DedupeSetting {
+    None,
+    By(DedupeBy),
+}
+
+const DEDUPE_NONE: &str = "none";
+
+impl Setting for OrderBy {
+    fn shape() -> Shape {
+        Shape::Template("path or formula, or `none`")
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<OrderBy> {
+        if node.text() == Some("none") {
+            return Some(OrderBy::None);
+        }
+        Template::read(node, reader).map(OrderBy::Value)
+    }
+}
+
+impl Setting for DedupeSetting {
+    fn shape() -> Shape {
+        Shape::Either(vec![
+            Shape::Text { what: "`none`: repeats are harmless", pattern: Some("^none$"), example: DEDUPE_NONE },
+            DedupeBy::shape(),
+        ])
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<DedupeSetting> {
+        if node.text() == Some(DEDUPE_NONE) {
+            return Some(DedupeSetting::None);
+        }
+        DedupeBy::read(node, reader).map(DedupeSetting::By)
+    }
+}
+
+/// The shape of `pipeline.yaml`.
+pub fn shape() -> Shape {
+    let extra = |name, about, shape, required| Field { name, about, shape, default: None, required };
+    Shape::Struct(StructShape::of::<PipelineHead>().and(vec![
+        extra("from", "Where messages come from: a protocol with its settings, and the format of what it brings.", source_shape, true),
+        extra("steps", "What is done to each message, in order.", steps::steps_shape, false),
+        extra("to", "Where messages go: one or more destinations, each on its own.", destinations_shape, false),
+    ]))
+}
+
+fn source_shape() -> Shape {
+    protocols::source_shape(codecs::format_fields())
+}
+
+fn destinations_shape() -> Shape {
+    Shape::Named(|| Box::new(destination_shape()))
+}
+
+fn destination_shape() -> Shape {
+    let mut fields = DestinationHead::fields();
+    let about = "What is done to each message for this destination only.";
+    fields.push(Field { name: "steps", about, shape: steps::steps_shape, default: None, required: false });
+    fields.extend(codecs::format_fields());
+    protocols::target_shape(fields)
+}
+
+impl Pipeline {
+    /// Reads `pipeline.yaml`; `folder` is where its other files are.
+    pub fn read(name: &str, node: &Node, reader: &mut Reader<'_>, folder: &FilePath, tables: &TableNames) -> Option<Pipeline> {
+        let mut map = reader.map(node)?;
+        let head: Option<PipelineHead> = map.flat(reader);
+        let from = match map.node("from") {
+            Some(from) => read_source(from, reader),
+            None => {
+                reader.error(map.span.part(0, 1), "`from` is missing").label("a pipeline says where its messages come from");
+                None
+            }
+        };
+        let no_steps = || Some(Steps::default());
+        let steps = map.node("steps").map_or_else(no_steps, |node| Steps::read(node, reader, name, "steps", folder, tables));
+        let defaults = head.as_ref().map_or_else(OnError::default, |head| OnError::of(head.on_error.as_ref()));
+        let to = map.node("to");
+        let destinations = match to {
+            Some(to) => read_destinations(to, reader, &Place { pipeline: name, folder, tables, defaults: &defaults }),
+            None => Some(Vec::new()),
+        };
+        let span = map.span;
+        map.finish(reader);
+
+        let head = head?;
+        check_ends(reader, span, &head, to, destinations.as_deref());
+        warn(reader, span, &head, destinations.as_deref());
+        let (source, codec) = from?;
+        Some(Pipeline {
+            name: name.into(),
+            about: head.about,
+            owner: head.owner,
+            source,
+            codec,
+            track: head.track.unwrap_or_default().into_iter().collect(),
+            order_by: head.order_by.unwrap_or(OrderBy::None),
+            repeats_considered: head.dedupe.is_some(),
+            dedupe: match head.dedupe {
+                Some(DedupeSetting::By(DedupeBy { by, keep })) => Some(Dedupe { by, keep }),
+                Some(DedupeSetting::None) | None => None,
+            },
+            private: head.private,
+            steps: steps?,
+            destinations: destinations?,
+            on_error: defaults,
+            reply: head.reply,
+            revision: [0; 16],
+        })
+    }
+}
+
+impl Default for OnError {
+    fn default() -> OnError {
+        OnError { retry: Vec::new(), then: Then::DeadLetter }
+    }
+}
+
+impl OnError {
+    fn of(settings: Option<&OnErrorSettings>) -> OnError {
+        settings.map_or_else(OnError::default, |on_error| OnError { retry: on_error.retry.clone(), then: on_error.then })
+    }
+}
+
+/// Where destinations are read, and what they inherit.
+struct Place<'a> {
+    pipeline: &'a str,
+    folder: &'a FilePath,
+    tables: &'a TableNames,
+    defaults: &'a OnError,
+}
+
+fn read_source(node: &Node, reader: &mut Reader<'_>) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
+    let mut map = reader.map(node)?;
+    let source = protocols::read_source(&mut map, reader);
+    let codec = codecs::read_format(&mut map, reader);
+    map.finish(reader);
+    Some((source?, codec?))
+}
+
+fn read_destinations(node: &Node, reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Vec<Arc<Destination>>> {
+    let map = reader.map(node)?;
+    let mut whole = true;
+    let mut out = Vec::new();
+    for (key, node) in map.rest() {
+        match read_destination(&key.name, node, reader, place) {
+            Some(destination) => out.push(Arc::new(destination)),
+            None => whole = false,
+        }
+    }
+    whole.then_some(out)
+}
+
+fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Destination> {
+    let mut map: MapReader<'_> = reader.map(node)?;
+    let head: Option<DestinationHead> = map.flat(reader);
+    let base = format!("to.{name}.steps");
+    let steps = match map.node("steps") {
+        Some(node) => Steps::read(node, reader, place.pipeline, &base, place.folder, place.tables),
+        None => Some(Steps::default()),
+    };
+    let target = protocols::read_target(&mut map, reader);
+    let codec = codecs::read_format(&mut map, reader);
+    map.finish(reader);
+    let head = head?;
+    Some(Destination {
+        name: name.clone(),
+        queue: format!("{}.to.{name}", place.pipeline).into(),
+        steps: steps?,
+        target: target?,
+        codec: codec?,
+        on_error: OnError {
+            retry: head.retry.unwrap_or_else(|| place.defaults.retry.clone()),
+            then: head.then.unwrap_or(place.defaults.then),
+        },
+        concurrency: head.concurrency.clamp(1, 256) as usize,
+    })
+}
+
+/// A pipeline either answers its caller or sends somewhere.
+fn check_ends(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, to: Option<&Node>, read: Option<&[Arc<Destination>]>) {
+    match (to, &head.reply) {
+        (Some(to), Some(_)) => {
+            reader
+                .error(to.span.part(0, 1), "a pipeline with `reply` has no `to`")
+                .label("remove this, or the `reply`")
+                .help("request/reply is for reading: nothing is queued. To send something too, let a second pipeline do it");
+        }
+        (None, None) => {
+            reader.error(span.part(0, 1), "`to` is missing").label("a pipeline says where its messages go, or gives a `reply`");
+        }
+        (Some(to), None) if read.is_some_and(<[_]>::is_empty) => {
+            reader.error(to.span, "`to` names no destination");
+        }
+        _ => {}
+    }
+}
+
+/// What works, and is likely not what was meant.
+fn warn(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, destinations: Option<&[Arc<Destination>]>) {
+    if head.reply.is_some() {
+        return;
+    }
+    let top = span.part(0, 1);
+    if head.order_by.is_none() {
+        reader.warning(top, "`order_by` is not stated").help("write `order_by: $.id`, or `order_by: none` if order does not matter");
+    }
+    if head.dedupe.is_none() {
+        reader
+            .warning(top, "`dedupe` is not stated")
+            .help("write `dedupe: { by: [$.id] }`, or `dedupe: none` if repeats are harmless");
+    }
+    for destination in destinations.unwrap_or_default() {
+        if destination.on_error.retry.is_empty() {
+            reader
+                .warning(top, format!("destination `{}` has no retry", destination.name))
+                .help("one fault makes a dead letter; write `on_error: { retry: [5s, 30s, 5m] }`");
+        }
+        let ladder: Duration = destination.on_error.retry.iter().sum();
+        if let Some(DedupeSetting::By(by)) = &head.dedupe
+            && ladder > by.keep
+        {
+            reader
+                .warning(top, format!("retries of `{}` can outlast `dedupe.keep`", destination.name))
+                .help("a repeat that comes after `keep` is taken for a new message: keep longer, or retry for less long");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! The pipeline's stage: entries of the pipeline's queue go through the steps and are settled.
+//!
+//! One task a pipeline takes a run of entries, processes them in order, and hands their settlement to a second task, which
+//! settles one after the other while the next run is processed. What a run remembers or gathers is seen by the next before it is
+//! committed ([`Pending`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, warn};
+
+use super::intake::dead_letter;
+use super::process::{Processed, Work, decode, process};
+use super::decide::{Decision, decide, pause};
+use super::{Destination, Pipeline, Works};
+use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::protocols::Target;
+use crate::queue::{Consumer, Entry, NewEntry, Window};
+use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
+use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
+use crate::telemetry::PipelineMetrics;
+
+/// Entries processed and settled together.
+const RUN: usize = 256;
+/// Settlements waiting while one commits.
+const SETTLES: usize = 2;
+/// How often groups that close by time are looked for.
+const GROUP_TICK: Duration = Duration::from_secs(1);
+/// Names the only destination of a replay in an entry's headers.
+pub(super) const ONLY: &str = "@only";
+
+/// The running stage of one pipeline.
+pub struct Stage {
+    pipeline: Arc<Pipeline>,
+    targets: Vec<Arc<dyn Target>>,
+    works: Works,
+    metrics: PipelineMetrics,
+    pending: Pending,
+    has_groups: bool,
+}
+
+
+impl Stage {
+    /// `targets` are the opened targets, in the order of the pipeline's destinations.
+    pub fn new(pipeline: Arc<Pipeline>, targets: Vec<Arc<dyn Target>>, works: Works) -> Stage {
+        let metrics = works.metrics.pipeline(&pipeline.name);
+        let has_groups = pipeline.steps.has_aggregate();
+        Stage { pipeline, targets, works, metrics, pending: Pending::default(), has_groups }
+    }
+
+    /// Runs until `stop`; then finishes what it holds.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let span = tracing::info_span!("stage", pipeline = %self.pipeline.name);
+        async {
+            let mut failures = 0;
+            while !stop.is_cancelled() {
+                let (settlements, settler) = self.settler();
+                if let Err(fault) = self.work(&stop, settlements).await {
+                    warn!(code = fault.code(), "the stage rests and starts again: {fault}");
+                    self.works.clock.sleep(pause(failures)).await;
+                    failures += 1;
+                }
+                // The work has dropped its end: what it handed over is settled, then the settler ends.
+                if settler.await.is_err() {
+                    warn!("the settling task failed; entries that were not settled are handed out again");
+                }
+                self.pending = Pending::default();
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// The task that settles, in order, what is sent to it.
+    fn settler(&self) -> (mpsc::Sender<Settlement>, tokio::task::JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
+        let (works, pending) = (self.works.clone(), self.pending.clone());
+        let settling = async move {
+            while let Some(settlement) = receiver.recv().await {
+                settle_for_good(&works, settlement).await;
+                pending.committed();
+            }
+        };
+        (sender, tokio::spawn(settling.in_current_span()))
+    }
+
+    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
+        let window = Window { entries: RUN * 4, bytes: 16 << 20 };
+        let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
+        loop {
+            self.wait_for_room(stop).await?;
+            let entries = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                entries = consumer.next(RUN) => entries?,
+                () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
+            };
+            let mut settlement = Settlement::default();
+            if self.has_groups {
+                self.close_due_groups(&mut settlement).await?;
+            }
+            for entry in entries {
+                self.entry(entry, &mut settlement).await;
+            }
+            self.pending.submitted();
+            if settlements.send(settlement).await.is_err() {
+                return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
+            }
+        }
+    }
+
+    /// Back-pressure: a destination at its quota stops the stage, and so, in time, the source.
+    async fn wait_for_room(&self, stop: &CancellationToken) -> Result<(), Fault> {
+        let mut told = false;
+        loop {
+            let mut full = None;
+            for destination in &self.pipeline.destinations {
+                if self.works.engine.queue.depth(&destination.queue).await?.entries >= self.works.quota {
+                    full = Some(destination.name.clone());
+                }
+            }
+            let Some(destination) = full else { return Ok(()) };
+            if !std::mem::replace(&mut told, true) {
+                warn!(%destination, "the destination's queue is at its quota: the pipeline waits");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.works.clock.sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+
+    async fn entry(&mut self, entry: Entry, settlement: &mut Settlement) {
+        let now = self.works.clock.now();
+        let Entry { at, attempts, entry } = entry;
+        match self.process(&entry).await {
+            Ok(processed) => {
+                self.metrics.processed.inc();
+                settlement.ended.push(at);
+                self.keep(&entry, processed, settlement, now);
+            }
+            Err(fault) => self.failed(at, attempts, entry, &fault, settlement, now),
+        }
+    }
+
+    async fn process(&self, entry: &NewEntry) -> Result<Processed, Fault> {
+        let document = decode(&self.pipeline, &entry.body, entry.start_at)?;
+        let only = entry.headers.get(ONLY).and_then(Value::as_text);
+        let work = Work {
+            id: entry.message,
+            time: entry.time,
+            headers: &entry.headers,
+            document,
+            start_at: entry.start_at as usize,
+            only,
+        };
+        let world = LiveWorld { works: &self.works, pending: &self.pending };
+        process(&self.pipeline, &self.targets, &*self.works.tables, &world, work).await
+    }
+
+    /// What was made of a message, into the settlement.
+    fn keep(&self, entry: &NewEntry, processed: Processed, settlement: &mut Settlement, now: Timestamp) {
+        let joined = processed.effects.iter().any(|effect| matches!(effect, Effect::Join { .. }));
+        if processed.routed.is_empty() && processed.failed.is_empty() {
+            let event = if joined { Event::Joined } else { Event::Filtered };
+            if !joined {
+                self.metrics.filtered.inc();
+            }
+            settlement.hops.push(self.hop(entry, entry.message, event, None, None, now));
+        }
+        for routed in processed.routed {
+            let to = &routed.destination;
+            settlement.hops.push(self.hop(entry, routed.id, Event::Routed, Some(to.name.clone()), None, now));
+            settlement.outputs.push(NewEntry {
+                queue: to.queue.clone(),
+                message: routed.id,
+                origin: entry.origin,
+                key: entry.key.clone(),
+                time: entry.time,
+                headers: routed.prepared.address,
+                body: routed.prepared.body,
+                start_at: 0,
+                due: None,
+            });
+        }
+        for (destination, fault) in processed.failed {
+            self.failed_for(entry, &destination, &fault, settlement, now);
+        }
+        for effect in processed.effects {
+            self.effect(entry, effect, settlement);
+        }
+    }
+
+    fn effect(&self, entry: &NewEntry, effect: Effect, settlement: &mut Settlement) {
+        match effect {
+            Effect::Remember { table, key, row, until } => {
+                self.pending.remember(&table, &key, &row);
+                settlement.rows.push(RowWrite { table, key, row, time: entry.time, until: Some(until) });
+            }
+            Effect::Join { group, member, closes } => {
+                self.pending.join(&group, &member, entry.time);
+                let (message, at) = (entry.message, entry.time);
+                settlement.groups.push(GroupWrite::Join { group, message, member, at, closes });
+            }
+            Effect::Close { group, window, document } => {
+                self.close(group, window, document, entry.time, entry.key.clone(), settlement);
+            }
+            Effect::Log { text } => info!(message = %entry.message, "{text}"),
+        }
+    }
+
+    /// A closed group goes on after its step, under an id that any repeat of the closing shares.
+    fn close(
+        &self,
+        group: GroupKey,
+        window: u64,
+        document: Value,
+        time: Timestamp,
+        key: Option<Text>,
+        settlement: &mut Settlement,
+    ) {
+        self.pending.close(&group, window);
+        // The step was there when the group was opened; if an edit removed it since, the group goes on at the end.
+        let start_at = self.pipeline.steps.after(&group.step).unwrap_or(self.pipeline.steps.len());
+        let id = MessageId::derive(&[
+            group.pipeline.as_bytes(),
+            group.step.as_bytes(),
+            group.key.as_bytes(),
+            &window.to_be_bytes(),
+        ]);
+        settlement.outputs.push(NewEntry {
+            queue: self.pipeline.name.clone(),
+            message: id,
+            origin: id,
+            key,
+            time,
+            headers: Map::new(),
+            body: json::to_text(&document).into(),
+            start_at: u32::try_from(start_at).unwrap_or(u32::MAX),
+            due: None,
+        });
+        settlement.groups.push(GroupWrite::Close { group, window });
+    }
+
+    async fn close_due_groups(&mut self, settlement: &mut Settlement) -> Result<(), Fault> {
+        let now = self.works.clock.now();
+        let due = self.works.engine.store.due_groups(now, 100).await?;
+        for DueGroup { key, group } in due.into_iter().filter(|due| due.key.pipeline == self.pipeline.name) {
+            // What this stage decided since stands over what the store had.
+            let group = self.pending.group(&key).unwrap_or(group);
+            if group.members.is_empty() {
+                continue;
+            }
+            let document: Map = [("key", Value::from(key.key.clone())), ("items", Value::List(group.members))].into_iter().collect();
+            self.close(key, group.window, document.into(), group.opened.unwrap_or(now), None, settlement);
+        }
+        Ok(())
+    }
+
+    /// The pipeline's own steps failed: wait, or give up with the original bytes.
+    fn failed(
+        &self,
+        at: crate::queue::EntryRef,
+        attempts: u32,
+        entry: NewEntry,
+        fault: &Fault,
+        settlement: &mut Settlement,
+        now: Timestamp,
+    ) {
+        match decide(&self.pipeline.on_error, attempts, attempts, fault, now) {
+            Decision::RetryAt { due } => settlement.retries.push(Retry { at, due, counts: true }),
+            Decision::Pause { until } => settlement.retries.push(Retry { at, due: until, counts: false }),
+            Decision::GiveUp { hold_key } => {
+                self.metrics.dead(fault.code());
+                warn!(message = %entry.message, code = fault.code(), "to dead letters: {fault}");
+                settlement.ended.push(at);
+                settlement.hops.push(self.hop(&entry, entry.message, Event::Dead, None, Some(fault.code().into()), now));
+                if let Some(key) = entry.key.as_ref().filter(|_| hold_key) {
+                    settlement.held.push((entry.queue.clone(), key.clone()));
+                }
+                settlement.dead.push(dead_letter(entry, &self.pipeline.name, None, fault, attempts + 1, now));
+            }
+        }
+    }
+
+    /// One destination's own steps failed: the others go on, and a replay does only what was left undone.
+    fn failed_for(
+        &self,
+        entry: &NewEntry,
+        destination: &Arc<Destination>,
+        fault: &Fault,
+        settlement: &mut Settlement,
+        now: Timestamp,
+    ) {
+        self.metrics.dead(fault.code());
+        let id = entry.message.child(&destination.name, usize::MAX);
+        warn!(message = %entry.message, destination = %destination.name, code = fault.code(), "to dead letters: {fault}");
+        let name = destination.name.clone();
+        settlement.hops.push(self.hop(entry, id, Event::Dead, Some(name.clone()), Some(fault.code().into()), now));
+        let mut replay = entry.clone();
+        replay.headers.insert(ONLY, name.clone());
+        let mut dead = dead_letter(replay, &self.pipeline.name, Some(&name), fault, 1, now);
+        dead.message = id;
+        settlement.dead.push(dead);
+    }
+
+    fn hop(&self, entry: &NewEntry, message: MessageId, event: Event, to: Option<Text>, note: Option<Text>, at: Timestamp) -> Hop {
+        let pipeline = self.pipeline.name.clone();
+        Hop { origin: entry.origin, message, pipeline, at, event, destination: to, note, count: 1, track: Vec::new() }
+    }
+}
+
+/// Settles, however long the store takes to be well again: the outcome is decided, and until it is on disk nothing else is
+/// taken, which slows the source down.
+pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) {
+    let mut failures = 0;
+    while let Err(fault) = works.engine.store.settle(settlement.clone()).await {
+        warn!(code = fault.code(), "cannot settle, trying again: {fault}");
+        works.clock.sleep(pause(failures)).await;
+        failures += 1;
+    }
+}
+
+/// What was decided and is not committed yet: later messages see it.
+#[derive(Clone, Default)]
+struct Pending(Arc<Mutex<PendingState>>);
+
+#[derive(Default)]
+struct PendingState {
+    /// Settlements handed over and not committed.
+    under_way: usize,
+    rows: HashMap<(Text, Text), Map>,
+    groups: HashMap<GroupKey, Group>,
+}
+
+impl Pending {
+    fn state(&self) -> std::sync::MutexGuard<'_, PendingState> {
+        self.0.lock().expect("no code panics while holding what is pending")
+    }
+
+    fn submitted(&self) {
+        self.state().under_way += 1;
+    }
+
+    /// A settlement is on disk; once all are, the store says it all.
+    fn committed(&self) {
+        let mut state = self.state();
+        state.under_way -= 1;
+        if state.under_way == 0 {
+            state.rows.clear();
+            state.groups.clear();
+        }
+    }
+
+    fn row(&self, table: &Text, key: &Text) -> Option<Map> {
+        self.state().rows.get(&(table.clone(), key.clone())).cloned()
+    }
+
+    fn remember(&self, table: &Text, key: &Text, row: &Map) {
+        self.state().rows.insert((table.clone(), key.clone()), row.clone());
+    }
+
+    fn group(&self, key: &GroupKey) -> Option<Group> {
+        self.state().groups.get(key).cloned()
+    }
+
+    fn hold(&self, key: &GroupKey, group: &Group) {
+        self.state().groups.insert(key.clone(), group.clone());
+    }
+
+    fn join(&self, key: &GroupKey, member: &Value, at: Timestamp) {
+        let mut state = self.state();
+        let group = state.groups.entry(key.clone()).or_default();
+        group.opened.get_or_insert(at);
+        group.members.push(member.clone());
+    }
+
+    fn close(&self, key: &GroupKey, window: u64) {
+        self.hold(key, &Group { window: window + 1, ..Group::default() });
+    }
+}
+
+/// The world of production: the store, and what is decided but not committed yet.
+struct LiveWorld<'a> {
+    works: &'a Works,
+    pending: &'a Pending,
+}
+
+#[async_trait]
+impl World for LiveWorld<'_> {
+    async fn answer(&self, ask: &Ask) -> Result<Answer, Fault> {
+        let store = &self.works.engine.store;
+        match ask {
+            Ask::Row { table, key, .. } => match self.pending.row(table, key) {
+                Some(row) => Ok(Answer::Row(Some(row))),
+                None => store.row(table, key, self.works.clock.now()).await.map(Answer::Row),
+            },
+            Ask::Group { group: key } => match self.pending.group(key) {
+                Some(group) => Ok(Answer::Group(group)),
+                None => {
+                    let group = store.group(key).await?;
+                    self.pending.hold(key, &group);
+                    Ok(Answer::Group(group))
+                }
+            },
+        }
+    }
+}

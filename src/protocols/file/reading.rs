@@ -1,0 +1,205 @@
+//! One file → batches of arrivals, read on a thread of its own while earlier batches are being stored.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc::Sender;
+
+use super::disk;
+use super::finder::{Found, State};
+use super::settings::Unit;
+use crate::codecs::{Codec, Record};
+use crate::message::{Fault, Map, Value};
+use crate::protocols::Arrival;
+
+/// A batch closes at so many records or bytes, whichever comes first.
+const BATCH_RECORDS: usize = 1_000;
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// What one commit will hold.
+pub struct Batch {
+    pub arrivals: Vec<Arrival>,
+    /// The last record in it, counted from the beginning of the file.
+    pub row: u64,
+    /// The file ends here, and nobody wrote to it meanwhile.
+    pub complete: bool,
+}
+
+/// A file being read.
+pub struct Reading {
+    pub found: Found,
+    pub identity: String,
+    /// The folder as configured, for the header.
+    pub folder: String,
+    pub unit: Unit,
+    pub max_file: u64,
+    pub codec: Arc<dyn Codec>,
+    /// Records taken before.
+    pub skip: u64,
+}
+
+/// Opens a file for reading; never through a symbolic link, which could lead out of the folder.
+pub fn open(found: &Found) -> io::Result<File> {
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    File::options().read(true).custom_flags(no_link).open(&found.path)
+}
+
+impl Reading {
+    /// Reads to the end, or until nobody listens any more. A fault is the last thing sent: `refuse` speaks of the file, the
+    /// others of the disk.
+    pub fn run(self, batches: &Sender<Result<Batch, Fault>>) {
+        let read = match self.unit {
+            Unit::File => self.whole(batches),
+            Unit::Record => self.records(batches),
+        };
+        if let Err(fault) = read {
+            // Nobody listens: the source is stopping.
+            let _ = batches.blocking_send(Err(fault));
+        }
+    }
+
+    fn whole(&self, batches: &Sender<Result<Batch, Fault>>) -> Result<(), Fault> {
+        let size = self.found.state.size;
+        if size > self.max_file {
+            return Err(self.too_large(size));
+        }
+        let file = self.open()?;
+        let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        (&file).take(size + 1).read_to_end(&mut body).map_err(|error| self.unreadable(error))?;
+        self.unchanged(&file)?;
+        let arrival = self.arrival(&self.headers(), 1, body.into(), None, None);
+        let _ = batches.blocking_send(Ok(Batch { arrivals: vec![arrival], row: 1, complete: true }));
+        Ok(())
+    }
+
+    fn records(&self, batches: &Sender<Result<Batch, Fault>>) -> Result<(), Fault> {
+        let file = self.open()?;
+        let broken = Broken::default();
+        let input =
+            Noticing { file: file.try_clone().map_err(|error| self.unreadable(error))?, broken: broken.clone() };
+        let mut records = self.codec.records(Box::new(input)).ok_or_else(no_records)?;
+        let headers = self.headers();
+        let mut batch = Batch { arrivals: Vec::new(), row: self.skip, complete: false };
+        let (mut bytes, mut row) = (0, 0);
+        let ended = loop {
+            let record = match records.next() {
+                None => break Ok(()),
+                Some(Err(fault)) => break Err(fault),
+                Some(Ok(record)) => record,
+            };
+            row += 1;
+            if row <= self.skip {
+                continue;
+            }
+            bytes += record.raw.len();
+            batch.row = row;
+            batch.arrivals.push(self.record(&headers, row, record));
+            if batch.arrivals.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+                bytes = 0;
+                let full = std::mem::replace(&mut batch, Batch { arrivals: Vec::new(), row, complete: false });
+                if batches.blocking_send(Ok(full)).is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        if let Some(error) = broken.take() {
+            return Err(self.unreadable(error));
+        }
+        batch.complete = ended.is_ok();
+        if batch.complete {
+            self.unchanged(&file)?;
+        }
+        let _ = batches.blocking_send(Ok(batch));
+        ended
+    }
+
+    fn record(&self, headers: &Map, row: u64, record: Record) -> Arrival {
+        let body = record.bytes();
+        match record.document {
+            Ok(document) => self.arrival(headers, row, body, Some(document), None),
+            Err(fault) => self.arrival(headers, row, body, None, Some(fault.at(record.place))),
+        }
+    }
+
+    fn arrival(&self, headers: &Map, row: u64, body: Bytes, document: Option<Value>, fault: Option<Fault>) -> Arrival {
+        let mut headers = headers.clone();
+        headers.insert("row", Value::from(rust_decimal::Decimal::from(row)));
+        let position = Some(format!("{}@{}#{row}", self.found.name, self.identity));
+        Arrival { body, document, headers, position, fault }
+    }
+
+    fn headers(&self) -> Map {
+        let modified = Timestamp::from_nanosecond(self.found.state.modified).unwrap_or_default();
+        let mut headers = Map::with_capacity(4);
+        headers.insert("file_name", self.found.name.as_str());
+        headers.insert("file_folder", self.folder.as_str());
+        headers.insert("modified", modified.to_string());
+        headers
+    }
+
+    fn open(&self) -> Result<File, Fault> {
+        let file = open(&self.found).map_err(|error| self.unreadable(error))?;
+        self.unchanged(&file)?;
+        Ok(file)
+    }
+
+    /// Rows read from a file that changes are rows of no file: people must look.
+    fn unchanged(&self, file: &File) -> Result<(), Fault> {
+        let state = State::of(&file.metadata().map_err(|error| self.unreadable(error))?);
+        if state == self.found.state {
+            return Ok(());
+        }
+        let said = format!(
+            "{} was changed while it was read: its sender was not done; raise `quiet_for`, or agree on `complete: rename`",
+            self.found.name
+        );
+        Err(Fault::refuse("FILE-CHANGED", said))
+    }
+
+    fn too_large(&self, size: u64) -> Fault {
+        let said = format!(
+            "{} has {size} bytes and may have {}: raise `max_file`, or take it by records (`one_message_per: record`)",
+            self.found.name, self.max_file
+        );
+        Fault::refuse("FILE-TOO-LARGE", said)
+    }
+
+    fn unreadable(&self, error: io::Error) -> Fault {
+        disk::fault(error, "read", &self.found.path)
+    }
+}
+
+/// What `open` says of a format without records.
+pub fn no_records() -> Fault {
+    let said = "this format has no records: take whole files (`one_message_per: file`), or choose csv, ndjson or xml";
+    Fault::misconfigured("FILE-RECORDS", said)
+}
+
+/// Tells a broken disk from a broken file: a codec sees both as the end of its input.
+struct Noticing {
+    file: File,
+    broken: Broken,
+}
+
+#[derive(Clone, Default)]
+struct Broken(Arc<Mutex<Option<io::Error>>>);
+
+impl Broken {
+    fn take(&self) -> Option<io::Error> {
+        self.0.lock().expect("no code panics while holding it").take()
+    }
+}
+
+impl Read for Noticing {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read(into).map_err(|error| {
+            let told = io::Error::from(error.kind());
+            *self.broken.0.lock().expect("no code panics while holding it") = Some(error);
+            told
+        })
+    }
+}

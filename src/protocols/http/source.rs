@@ -1,0 +1,346 @@
+//! Webhooks in: a request is answered once its message is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use tokio::select;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::body::{BodyError, Budget, collect};
+use super::head;
+use super::routes::{Handler, Routes};
+use super::server::{come_back, json, problem, with};
+use super::settings::{Accepted, HttpSource, Reply};
+use crate::clock::Clock;
+use crate::codecs::Codec;
+use crate::formula::{Scope, Tables};
+use crate::message::{Fault, Map, MessageId, Next, Value};
+use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
+
+/// Longest identity a sender may give a message.
+const MOST_ID: usize = 512;
+/// How long a new version waits for another pipeline to leave its path, as when one is renamed.
+const PATH_PATIENCE: Duration = Duration::from_secs(5);
+const FALLBACK: HeaderName = HeaderName::from_static("x-raccord-fallback");
+
+impl SourceSettings for HttpSource {
+    fn open(
+        &self,
+        pipeline: &str,
+        codec: Arc<dyn Codec>,
+        surroundings: &Surroundings,
+    ) -> Result<Box<dyn Source>, Fault> {
+        Ok(Box::new(Webhook {
+            settings: self.clone(),
+            pipeline: pipeline.to_owned(),
+            codec,
+            clock: surroundings.clock.clone(),
+            routes: surroundings.routes.clone(),
+        }))
+    }
+
+    fn replies(&self) -> bool {
+        self.reply.is_some()
+    }
+
+    fn claims(&self) -> Vec<String> {
+        self.methods().iter().map(|method| format!("{method} {}", self.path.0)).collect()
+    }
+}
+
+/// A path of the listener whose requests become messages.
+struct Webhook {
+    settings: HttpSource,
+    pipeline: String,
+    codec: Arc<dyn Codec>,
+    clock: Clock,
+    routes: Arc<Routes>,
+}
+
+#[async_trait]
+impl Source for Webhook {
+    async fn run(&mut self, receiver: Arc<dyn Receiver>, stop: CancellationToken) -> Result<(), Fault> {
+        let requests = TaskTracker::new();
+        let door = Arc::new(Entrance {
+            settings: self.settings.clone(),
+            codec: self.codec.clone(),
+            clock: self.clock.clone(),
+            receiver,
+            bodies: self.routes.bodies.clone(),
+            requests: requests.clone(),
+            stop: stop.clone(),
+        });
+        let mounted = select! {
+            mounted = self.mount(door) => mounted?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        stop.cancelled().await;
+        // First the path, so that no request comes any more; then those on their way.
+        drop(mounted);
+        requests.close();
+        requests.wait().await;
+        Ok(())
+    }
+}
+
+impl Webhook {
+    async fn mount(&self, door: Arc<Entrance>) -> Result<super::Mounted, Fault> {
+        let (path, methods) = (&self.settings.path.0, self.settings.methods());
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.routes.mount(path, &methods, &self.pipeline, door.clone()) {
+                Ok(mounted) => return Ok(mounted),
+                Err(fault) if waited >= PATH_PATIENCE => return Err(fault),
+                Err(_) => {}
+            }
+            let pause = Duration::from_millis(100);
+            tokio::time::sleep(pause).await;
+            waited += pause;
+        }
+    }
+}
+
+/// What stands on the path: shared by all requests of it.
+struct Entrance {
+    settings: HttpSource,
+    codec: Arc<dyn Codec>,
+    clock: Clock,
+    receiver: Arc<dyn Receiver>,
+    bodies: Arc<Budget>,
+    requests: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[async_trait]
+impl Handler for Entrance {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        let _on_its_way = self.requests.token();
+        let (parts, body) = request.into_parts();
+        self.take(parts, body).await.unwrap_or_else(|refusal| refusal)
+    }
+}
+
+impl Entrance {
+    /// One request, from its head to its answer. What is refused early is refused before its body is read.
+    async fn take(&self, parts: Parts, body: Incoming) -> Result<Response, Response> {
+        self.check_head(&parts)?;
+        let position = self.position(&parts)?;
+        let mut held = self.bodies.hold();
+        let body = select! {
+            body = timeout(self.settings.read_timeout, collect(body, self.settings.max_body.bytes(), &mut held)) => body,
+            () = self.stop.cancelled() => return Err(closing(come_back("HTTP-STOPPING", 5))),
+        };
+        let body = match body {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => return Err(self.no_body(error)),
+            Err(_) => {
+                return Err(closing(problem(StatusCode::REQUEST_TIMEOUT, "HTTP-408", "the body came too slowly")));
+            }
+        };
+        let id = position.as_deref().unwrap_or_default();
+        if let Some(auth) = self.settings.auth()
+            && !auth.admits_body(&parts.headers, id, &body, self.clock.now())
+        {
+            return Err(self.unauthorized());
+        }
+        let Some(headers) = self.headers(&parts) else {
+            return Err(problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HTTP-431", "the headers are too large"));
+        };
+        let mut arrival = Arrival { body, document: None, headers, position, fault: None };
+        if let Some(reply) = &self.settings.reply {
+            if parts.method == Method::GET {
+                arrival.document = Some(head::query_document(&parts));
+            }
+            return Ok(self.reply(reply, arrival).await);
+        }
+        let body = arrival.body.clone();
+        match self.receiver.receive(vec![arrival], None).await {
+            Ok(receipts) => Ok(self.told(receipts.first(), &body)),
+            Err(fault) => Err(refused(&fault)),
+        }
+    }
+
+    fn check_head(&self, parts: &Parts) -> Result<(), Response> {
+        if self.settings.auth().is_some_and(|auth| !auth.admits_head(&parts.headers)) {
+            return Err(self.unauthorized());
+        }
+        let unsupported = |what: &str| Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "HTTP-415", what));
+        if let Some(encoding) = parts.headers.get(CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            return unsupported("the body is compressed; send it plain");
+        }
+        if let Some(expected) = &self.settings.content_type {
+            let given = head::text(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
+            let given = given.split(';').next().unwrap_or_default().trim();
+            if !given.eq_ignore_ascii_case(expected) {
+                return unsupported(&format!("expected content type {expected}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The sender's own identity of the message, if it gives one.
+    fn position(&self, parts: &Parts) -> Result<Option<String>, Response> {
+        let name = &self.settings.id_header.0;
+        match parts.headers.get(name).map(|value| value.to_str()) {
+            None | Some(Ok("")) => Ok(None),
+            Some(Ok(id)) if id.len() <= MOST_ID => Ok(Some(id.to_owned())),
+            Some(_) => {
+                let what = format!("header {name} is longer than {MOST_ID} bytes or not ASCII");
+                Err(problem(StatusCode::BAD_REQUEST, "HTTP-400", &what))
+            }
+        }
+    }
+
+    fn headers(&self, parts: &Parts) -> Option<Map> {
+        let secret = self.settings.auth().and_then(|auth| auth.secret_header());
+        head::keep(parts, &self.settings.headers, secret)
+    }
+
+    fn unauthorized(&self) -> Response {
+        let mut response =
+            problem(StatusCode::UNAUTHORIZED, "HTTP-401", "this path wants another proof of who you are");
+        if let Some(challenge) = self.settings.auth().and_then(|auth| auth.challenge()) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+
+    fn no_body(&self, error: BodyError) -> Response {
+        closing(match error {
+            BodyError::TooLarge => {
+                let what = format!("the largest body taken here is {} bytes", self.settings.max_body.bytes());
+                problem(StatusCode::PAYLOAD_TOO_LARGE, "HTTP-413", &what)
+            }
+            BodyError::NoRoom => come_back("HTTP-BUSY", 1),
+            BodyError::Broken => problem(StatusCode::BAD_REQUEST, "HTTP-400", "the body ended early or is malformed"),
+        })
+    }
+
+    /// What the sender hears of a message that was received.
+    fn told(&self, receipt: Option<&Receipt>, body: &[u8]) -> Response {
+        let Some(Receipt { id, outcome }) = receipt else { return come_back("HTTP-NO-RECEIPT", 5) };
+        match outcome {
+            ReceiptOutcome::Stored => self.accepted(*id),
+            ReceiptOutcome::Repeat => json(StatusCode::OK, format!(r#"{{"id":"{id}"}}"#)),
+            ReceiptOutcome::Conflict => {
+                let what =
+                    "a message with the same identity and another content was accepted before; this one is not used";
+                explained(StatusCode::CONFLICT, *id, "HTTP-CONFLICT", what.to_owned())
+            }
+            ReceiptOutcome::Dead => {
+                // Decoded once more, as only the cause is missing here; most bodies never come this way.
+                let cause = self.codec.decode(body).err();
+                let code = cause.as_ref().map_or("HTTP-DEAD-LETTER", Fault::code);
+                let said = cause.as_ref().map(|fault| match fault.position() {
+                    Some(place) => format!("{} ({place})", fault.sentence()),
+                    None => fault.sentence(),
+                });
+                let said = said.unwrap_or_else(|| "it cannot be processed as it is".to_owned());
+                explained(StatusCode::UNPROCESSABLE_ENTITY, *id, code, format!("{said}; kept as a dead letter"))
+            }
+        }
+    }
+
+    fn accepted(&self, id: MessageId) -> Response {
+        let status = match self.settings.status {
+            Accepted::Ok => StatusCode::OK,
+            Accepted::Created => StatusCode::CREATED,
+            Accepted::Accepted => StatusCode::ACCEPTED,
+            Accepted::NoContent => return with(StatusCode::NO_CONTENT, &[], Body::empty()),
+        };
+        json(status, format!(r#"{{"id":"{id}"}}"#))
+    }
+
+    async fn reply(&self, reply: &Reply, arrival: Arrival) -> Response {
+        let asked = arrival.clone();
+        let replied = timeout(reply.within, self.receiver.reply(arrival)).await;
+        let fault = match replied {
+            Ok(Ok(document)) => match self.codec.encode(&document) {
+                Ok(body) => return self.document(body, &[]),
+                Err(fault) => Some(fault),
+            },
+            Ok(Err(fault)) => Some(fault),
+            Err(_) => None,
+        };
+        match self.otherwise(reply, &asked) {
+            Some(Ok(body)) => self.document(body, &[(FALLBACK, HeaderValue::from_static("true"))]),
+            Some(Err(fault)) => refused(&fault),
+            None => match fault {
+                Some(fault) => refused(&fault),
+                None => problem(StatusCode::GATEWAY_TIMEOUT, "HTTP-504", "the reply did not come in time"),
+            },
+        }
+    }
+
+    /// `otherwise`, rendered with the question as its document.
+    fn otherwise(&self, reply: &Reply, asked: &Arrival) -> Option<Result<Bytes, Fault>> {
+        let template = reply.otherwise.as_ref()?;
+        let document = asked.document.clone().or_else(|| self.codec.decode(&asked.body).ok()).unwrap_or_default();
+        let id = MessageId::draw();
+        let meta = [("id", id.to_string())].into_iter().collect();
+        let rendered = template.render(&Scope {
+            document: &document,
+            headers: &asked.headers,
+            meta: &meta,
+            item: None,
+            partner: None,
+            connection: None,
+            time: self.clock.now(),
+            id,
+            tables: &NoTables,
+        });
+        Some(rendered.and_then(|value| self.codec.encode(&value.unwrap_or(Value::Null))))
+    }
+
+    fn document(&self, body: Bytes, headers: &[(HeaderName, HeaderValue)]) -> Response {
+        let mut response = with(StatusCode::OK, headers, Body::from(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.codec.content_type()));
+        response
+    }
+}
+
+/// What a sender hears where nothing was stored. Only a refusal is told in full: other causes are the hub's own affair.
+fn refused(fault: &Fault) -> Response {
+    match fault.next() {
+        Next::Retry { after } => come_back(fault.code(), after.map_or(5, |after| after.as_secs())),
+        Next::Reconnect => come_back(fault.code(), 5),
+        Next::Misconfigured => come_back(fault.code(), 60),
+        Next::Refuse => problem(StatusCode::UNPROCESSABLE_ENTITY, fault.code(), &fault.sentence()),
+    }
+}
+
+fn explained(status: StatusCode, id: MessageId, code: &str, what: String) -> Response {
+    let body: Map = [("id", id.to_string()), ("code", code.to_owned()), ("what", what)].into_iter().collect();
+    json(status, Value::Map(body).to_string())
+}
+
+/// The rest of the body is not read, so nothing more can come on this connection.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A fallback must not fail, so it reads no table.
+struct NoTables;
+
+impl Tables for NoTables {
+    fn row(&self, _table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
+        Err(Fault::misconfigured("HTTP-FALLBACK", "`otherwise` cannot read a table"))
+    }
+
+    fn has_column(&self, _table: &str, _column: &str) -> Option<bool> {
+        None
+    }
+}

@@ -1,0 +1,1 @@
+//! Certificates: a private authority, a peer that wants ours, and those that do not fit.

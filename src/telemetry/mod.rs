@@ -1,0 +1,7 @@
+//! What is seen from outside: every metric and every log field, named once.
+
+mod logs;
+mod metrics;
+
+pub use logs::{LogFormat, start_logs};
+pub use metrics::{DestinationMetrics, Metrics, PipelineMetrics};
