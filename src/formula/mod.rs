@@ -2,13 +2,44 @@
 //!
 //! A [`Path`] finds, a [`Formula`] computes, a [`Condition`] decides, a [`Template`] writes. All are compiled once when the
 //! configuration is read, and evaluated against a [`Scope`]: no loops, no recursion, no input or output, so they always end.
+//!
+//! `lexer` → `parser` → `checker` at load; `evaluator` and `functions` when a message comes; `reading` joins them to YAML.
 
-use std::borrow::Cow;
+mod checker;
+mod evaluator;
+mod faults;
+mod functions;
+mod lexer;
+mod parser;
+mod path;
+mod query;
+mod reading;
+mod template;
+mod traps;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod language;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::config::{Node, Reader, Setting, Shape};
 use crate::message::{Fault, Map, MessageId, Text, Value};
+use parser::Expression;
+
+pub use functions::{Family, Function, Kind, Need, Parameter, SAMPLE, all, manual, page};
+pub use path::Path;
+pub use template::Template;
+
+/// Longest text and list a formula may make: past it, `FORMULA-LIMIT`.
+pub const MAX_TEXT: usize = 1024 * 1024;
+pub const MAX_ITEMS: usize = 100_000;
 
 /// What a formula sees: the roots `$`, `$headers`, `$meta`, `$item`, `$index`, and the message's own time and id.
 #[derive(Clone, Copy)]
@@ -42,71 +73,107 @@ pub trait Tables: Send + Sync {
     fn has_column(&self, table: &str, column: &str) -> Option<bool>;
 }
 
-/// A path: `$.customer.phone?`. A singular path gives a value, any other a list.
-#[derive(Clone, Debug)]
-pub struct Path {
-    text: Text,
-}
-
 /// A formula: `round($.qty * $.unit_price, 2)`, without the `=` that marks it in YAML.
 #[derive(Clone, Debug)]
-pub struct Formula {
+pub struct Formula(Arc<Parsed>);
+
+#[derive(Debug)]
+struct Parsed {
     text: Text,
+    root: Expression,
 }
 
 /// A formula that must come out true or false; written without `=`.
 #[derive(Clone, Debug)]
 pub struct Condition(Formula);
 
-/// What a map writes: constants, paths and formulas in the shape of the value to come, with `each` for lists.
-#[derive(Clone, Debug)]
-pub struct Template {
-    text: Text,
+/// One thing wrong inside a path or formula; `from..to` are bytes of its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    pub from: usize,
+    pub to: usize,
+    /// What is wrong: ``unknown function `rond` ``.
+    pub message: String,
+    /// Beside the marked text: ``did you mean `round`?``.
+    pub label: String,
+    /// What to do, where there is more to say.
+    pub help: Option<String>,
 }
 
-impl Path {
-    /// What it finds: `None` where it is optional (`?`) and finds nothing.
-    ///
-    /// # Errors
-    /// `refuse` `FORMULA-MISSING` where a path that is not optional finds nothing, with the path in `at`.
-    pub fn find<'v>(&self, _scope: &Scope<'v>) -> Result<Option<Cow<'v, Value>>, Fault> {
-        todo!("{}", self.text)
-    }
+/// What evaluation sees: the caller's scope, and inside a nested `each` the item around (`$outer`).
+#[derive(Clone, Copy)]
+struct Frame<'v> {
+    scope: Scope<'v>,
+    outer: Option<&'v Value>,
+}
 
-    /// As written.
-    pub fn text(&self) -> &str {
-        &self.text
+impl<'v> Frame<'v> {
+    fn of(scope: &Scope<'v>) -> Frame<'v> {
+        Frame { scope: *scope, outer: None }
     }
 }
 
 impl Formula {
-    pub fn evaluate(&self, _scope: &Scope<'_>) -> Result<Value, Fault> {
-        todo!("{}", self.text)
+    /// Compiles `text`, or tells everything wrong with it.
+    pub fn parse(text: &str) -> Result<Formula, Vec<Issue>> {
+        let (root, mut issues) = parser::parse(text);
+        issues.extend(root.iter().flat_map(checker::check));
+        match root {
+            Some(root) if issues.is_empty() => Ok(Formula(Arc::new(Parsed { text: text.into(), root }))),
+            _ => Err(issues),
+        }
+    }
+
+    /// The value it computes.
+    ///
+    /// # Errors
+    /// `refuse`: `FORMULA-MISSING`, `FORMULA-TYPE`, `FORMULA-VALUE`, `FORMULA-ARITHMETIC`, `FORMULA-LIMIT`.
+    pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, Fault> {
+        let frame = Frame::of(scope);
+        evaluator::evaluate(&self.0.root, &frame)
+            .map(std::borrow::Cow::into_owned)
+            .map_err(|fault| faults::in_formula(fault, &self.0.text))
+    }
+
+    /// As written, without `=`.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// What is wrong with the `table()` calls, given the tables that exist: for the caller that knows them.
+    pub fn check(&self, tables: &dyn Tables) -> Vec<Issue> {
+        checker::check_tables(&self.0.root, tables)
+    }
+
+    /// Calls `see` with every path it reads, for checks such as "this required input is never used".
+    pub fn paths<'f>(&'f self, see: &mut dyn FnMut(&'f Path)) {
+        self.0.root.paths(see);
     }
 }
 
 impl Condition {
+    /// Compiles `text`, or tells everything wrong with it.
+    pub fn parse(text: &str) -> Result<Condition, Vec<Issue>> {
+        let formula = Formula::parse(text)?;
+        match checker::check_condition(&formula.0.root) {
+            None => Ok(Condition(formula)),
+            Some(issue) => Err(vec![issue]),
+        }
+    }
+
     /// # Errors
     /// As [`Formula::evaluate`], and `FORMULA-TYPE` where the outcome is not a boolean.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
-        Ok(self.0.evaluate(scope)? == Value::Bool(true))
+        self.holds_in(&Frame::of(scope))
+    }
+
+    fn holds_in(&self, frame: &Frame<'_>) -> Result<bool, Fault> {
+        let formula = &self.0.0;
+        evaluator::boolean(&formula.root, frame).map_err(|fault| faults::in_formula(fault, &formula.text))
+    }
+
+    /// The formula inside, for its text, paths and checks.
+    pub fn formula(&self) -> &Formula {
+        &self.0
     }
 }
-
-impl Template {
-    /// The value; `None` where the whole template is an optional path that finds nothing. Fields of a map that come out
-    /// as `None` are left out.
-    pub fn render(&self, _scope: &Scope<'_>) -> Result<Option<Value>, Fault> {
-        todo!("{}", self.text)
-    }
-}
-
-macro_rules! stub_setting {
-    ($($name:ident),*) => { $(
-        impl Setting for $name {
-            fn shape() -> Shape { Shape::Template("stub") }
-            fn read(_node: &Node, _reader: &mut Reader<'_>) -> Option<$name> { todo!() }
-        }
-    )* };
-}
-stub_setting!(Path, Formula, Condition, Template);

@@ -198,7 +198,8 @@ impl Office {
 /// A file sent in by hand: one message, or one a record where the pipeline takes records.
 fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: &Map) -> Vec<Vec<Arrival>> {
     let arrival = |body, document, fault| Arrival { body, document, headers: headers.clone(), position: None, fault };
-    let records = if pipeline.source.per_record() { pipeline.codec.records(Box::new(std::io::Cursor::new(body.clone()))) } else { None };
+    let input = || Box::new(std::io::Cursor::new(body.clone()));
+    let records = if pipeline.takes_records() { pipeline.codec.records(input()) } else { None };
     let Some(mut records) = records else { return vec![vec![arrival(body, None, None)]] };
     let mut out = vec![Vec::new()];
     while let Some(record) = records.next() {

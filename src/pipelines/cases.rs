@@ -16,7 +16,7 @@ use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
 use crate::config::{Files, Kind, Node, Problem, Reader, Setting, Shape, settings};
 use crate::formula::Scope;
-use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Delivery, Prepared, Target};
 use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, World};
 
@@ -151,7 +151,7 @@ fn given(configuration: &Configuration, pipeline: &Pipeline, folder: &Path, case
         return Err(format!("`given: {name}`: there is no such file in cases/, samples/ or the pipeline's folder"));
     };
     let bytes = Bytes::from(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?);
-    if pipeline.source.per_record()
+    if pipeline.takes_records()
         && let Some(mut records) = pipeline.codec.records(Box::new(&bytes[..]))
     {
         let mut given = Vec::new();
@@ -369,6 +369,7 @@ impl World for CaseWorld {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::json;
 
     fn check(expect: &str, actual: &str, differences: &[&str]) {
         let read = |text: &str| json::read(text.as_bytes()).expect("the test writes JSON");

@@ -16,7 +16,7 @@ use super::stage::settle_for_good;
 use super::{Destination, Pipeline, Works};
 use crate::message::{Fault, Text};
 use crate::protocols::{Delivery, Prepared, Target};
-use crate::queue::{Consumer, Entry, NewEntry, Window};
+use crate::queue::{Entry, NewEntry, Window};
 use crate::store::{Event, Hop, Retry, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
 

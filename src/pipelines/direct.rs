@@ -44,7 +44,7 @@ impl Direct {
             && matches!(pipeline.order_by, OrderBy::None)
             && !pipeline.steps.needs_world()
             && !destination.steps.needs_world();
-        (plain && target.checkpointed().is_some() && pipeline.source.resumes()).then(|| Direct {
+        (plain && target.checkpointed().is_some() && pipeline.takes_records()).then(|| Direct {
             pipeline: pipeline.clone(),
             targets: [target.clone()],
             works: works.clone(),
@@ -111,7 +111,7 @@ impl Direct {
         if run.records.is_empty() {
             return Ok(());
         }
-        let point = target.append(run.records.split().freeze(), &run.address).await?;
+        let point = target.append(run.records.split().freeze()).await?;
         run.settlement.cursors.push((self.point.clone(), point));
         Ok(())
     }
@@ -151,7 +151,6 @@ impl Direct {
         }
         for routed in processed.routed {
             run.records.put(routed.prepared.body);
-            run.address = routed.prepared.address;
             run.delivered += 1;
             if !track.is_empty() {
                 run.settlement.hops.push(self.hop(id, 1, track.clone(), now));
@@ -214,7 +213,6 @@ impl Direct {
 #[derive(Default)]
 struct Run {
     records: BytesMut,
-    address: Map,
     receipts: Vec<Receipt>,
     settlement: Settlement,
     first: Option<MessageId>,

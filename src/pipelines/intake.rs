@@ -166,6 +166,13 @@ impl Receiver for Gate {
         self.works.engine.store.cursor(name).await
     }
 
+    async fn finished(&self, name: &str) -> Result<(), Fault> {
+        match &self.direct {
+            Some(direct) => direct.finished(name).await,
+            None => Ok(()),
+        }
+    }
+
     async fn reply(&self, arrival: Arrival) -> Result<Value, Fault> {
         reply::reply(&self.pipeline, &self.works, arrival).await
     }

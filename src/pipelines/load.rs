@@ -39,13 +39,12 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let files = Files::default();
     let mut reader = Reader::new(&files, environment);
     let hub = read_hub(folder, &mut reader);
-    let tables = read_tables(folder, &mut reader);
-    let names = tables.as_ref().map(|(names, _)| names.clone()).unwrap_or_default();
+    let (tables, names) = read_tables(folder, &mut reader);
     let pipelines = read_pipelines(folder, &mut reader, &names);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);
-    let configuration = match (hub, tables, pipelines) {
-        (Some(hub), Some((_, tables)), Some(pipelines)) if !failed => {
+    let configuration = match (hub, pipelines) {
+        (Some(hub), Some(pipelines)) if !failed => {
             Some(Configuration { folder: folder.to_owned(), hub, tables: Arc::new(tables), pipelines })
         }
         _ => None,

@@ -5,8 +5,8 @@ use crate::message::Value;
 
 /// `document` with what stands at the pipeline's `private` paths replaced by `***`.
 pub fn mask(pipeline: &Pipeline, mut document: Value) -> Value {
-    for path in &pipeline.private {
-        path.replace(&mut document, &Value::text("***"));
+    for place in &pipeline.private {
+        place.replace(&mut document, &Value::text("***"));
     }
     document
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::codecs::{self, Codec};
 use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Span, StructShape, choice, settings};
-use crate::formula::{Path, Template};
+use crate::formula::Template;
 use crate::message::Text;
 use crate::protocols::{self, SourceSettings, TargetSettings};
-use crate::steps::{self, Steps, TableNames};
+use crate::steps::{self, Place as DocumentPlace, StepPlace, Steps, TableNames};
 
 /// A pipeline, read and checked.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Pipeline {
     pub track: Vec<(Text, Template)>,
     pub order_by: OrderBy,
     pub dedupe: Option<Dedupe>,
-    pub private: Vec<Path>,
+    pub private: Vec<DocumentPlace>,
     pub steps: Steps,
     pub destinations: Vec<Arc<Destination>>,
     pub on_error: OnError,
@@ -98,7 +98,7 @@ settings! {
         /// What makes two arrivals the same message. `none` says that repeats are harmless.
         dedupe: Option<DedupeSetting>,
         /// Paths to people's data: masked in the journal, the logs and the console.
-        private: Vec<Path>,
+        private: Vec<DocumentPlace>,
         /// What happens when a delivery fails, for all destinations that do not say otherwise.
         on_error: Option<OnErrorSettings>,
         /// Answers the caller at once with this document (request/reply). Such a pipeline has no `to`.
@@ -186,7 +186,7 @@ pub fn shape() -> Shape {
 }
 
 fn source_shape() -> Shape {
-    protocols::source_shape(codecs::format_fields())
+    protocols::source_shape(&codecs::format_fields())
 }
 
 fn destinations_shape() -> Shape {
@@ -198,7 +198,7 @@ fn destination_shape() -> Shape {
     let about = "What is done to each message for this destination only.";
     fields.push(Field { name: "steps", about, shape: steps::steps_shape, default: None, required: false });
     fields.extend(codecs::format_fields());
-    protocols::target_shape(fields)
+    protocols::target_shape(&fields)
 }
 
 impl Pipeline {
@@ -214,7 +214,9 @@ impl Pipeline {
             }
         };
         let no_steps = || Some(Steps::default());
-        let steps = map.node("steps").map_or_else(no_steps, |node| Steps::read(node, reader, name, "steps", folder, tables));
+        let steps = map.node("steps").map_or_else(no_steps, |node| {
+            Steps::read(node, reader, &StepPlace { pipeline: name, step: "steps", folder, tables })
+        });
         let defaults = head.as_ref().map_or_else(OnError::default, |head| OnError::of(head.on_error.as_ref()));
         let to = map.node("to");
         let destinations = match to {
@@ -248,6 +250,13 @@ impl Pipeline {
             reply: head.reply,
             revision: [0; 16],
         })
+    }
+}
+
+impl Pipeline {
+    /// Whether each record of an input (a row of a file) is a message of its own.
+    pub fn takes_records(&self) -> bool {
+        self.source.resumes() && self.codec.records(Box::new(std::io::empty())).is_some()
     }
 }
 
@@ -296,8 +305,9 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
     let mut map: MapReader<'_> = reader.map(node)?;
     let head: Option<DestinationHead> = map.flat(reader);
     let base = format!("to.{name}.steps");
+    let steps_place = StepPlace { pipeline: place.pipeline, step: &base, folder: place.folder, tables: place.tables };
     let steps = match map.node("steps") {
-        Some(node) => Steps::read(node, reader, place.pipeline, &base, place.folder, place.tables),
+        Some(node) => Steps::read(node, reader, &steps_place),
         None => Some(Steps::default()),
     };
     let target = protocols::read_target(&mut map, reader);

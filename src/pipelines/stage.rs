@@ -20,7 +20,7 @@ use super::decide::{Decision, decide, pause};
 use super::{Destination, Pipeline, Works};
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Consumer, Entry, NewEntry, Window};
+use crate::queue::{Entry, NewEntry, Window};
 use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
@@ -49,7 +49,7 @@ impl Stage {
     /// `targets` are the opened targets, in the order of the pipeline's destinations.
     pub fn new(pipeline: Arc<Pipeline>, targets: Vec<Arc<dyn Target>>, works: Works) -> Stage {
         let metrics = works.metrics.pipeline(&pipeline.name);
-        let has_groups = pipeline.steps.has_aggregate();
+        let has_groups = pipeline.steps.has("aggregate");
         Stage { pipeline, targets, works, metrics, pending: Pending::default(), has_groups }
     }
 

@@ -69,6 +69,11 @@ pub trait Receiver: Send + Sync {
     /// The last cursor stored under `name`.
     async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault>;
 
+    /// All of a source's input `name` (a file) has been received. May be told again after a kill.
+    async fn finished(&self, _name: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Request/reply: runs the pipeline at once, without a queue, and gives the reply's document.
     async fn reply(&self, arrival: Arrival) -> Result<Value, Fault>;
 }
@@ -102,6 +107,17 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
 
     /// Whether it asks the pipeline for a reply instead of handing messages over (request/reply).
     fn replies(&self) -> bool {
+        false
+    }
+
+    /// Takes the records of its inputs one by one where the format has records, each run with a cursor to go on from after a
+    /// kill, and tells when an input is complete.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// May run beside its former self during a reload, so that it is never away (a web hook).
+    fn overlaps(&self) -> bool {
         false
     }
 

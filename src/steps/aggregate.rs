@@ -72,6 +72,10 @@ fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<B
 }
 
 impl Step for Aggregate {
+    fn needs_world(&self) -> bool {
+        true
+    }
+
     fn asks(&self, document: &Value, context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
         Ok(vec![Ask::Group { group: self.group(document, context)? }])
     }

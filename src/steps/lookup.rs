@@ -86,6 +86,10 @@ fn key_columns<'t>(tables: &'t TableNames, table: &str) -> Option<(&'t [Text], b
 }
 
 impl Step for Lookup {
+    fn needs_world(&self) -> bool {
+        self.durable
+    }
+
     fn asks(&self, document: &Value, context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
         if !self.durable {
             return Ok(Vec::new());

@@ -36,6 +36,7 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 
 pub use csv_tables::CsvTables;
 pub use manual::{FAULTS, manual};
+pub use place::Place;
 pub use read::steps_shape;
 pub use run::Steps;
 pub use tables::{DurableTable, TableNames, key_text, read_tables};
@@ -60,6 +61,11 @@ pub const MAX_DOCUMENTS: usize = 100_000;
 
 /// A verb with its settings.
 pub trait Step: Send + Sync + Debug {
+    /// Whether the step asks the world or changes it; most only see their document.
+    fn needs_world(&self) -> bool {
+        false
+    }
+
     /// What the step must know before it can apply. Most need nothing.
     fn asks(&self, _document: &Value, _context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
         Ok(Vec::new())

@@ -85,6 +85,11 @@ impl Place {
         if removed.is_none() && !self.optional { Err(self.missing()) } else { Ok(removed) }
     }
 
+    /// Puts `with` over whatever the place holds; what is not there stays away.
+    pub fn replace(&self, document: &mut Value, with: &Value) {
+        replace(document, &self.parts, with);
+    }
+
     fn select<'v>(&self, value: &'v Value, parts: &[Part], out: &mut Vec<&'v Value>) -> Result<(), Fault> {
         let Some((first, rest)) = parts.split_first() else {
             out.push(value);
@@ -181,6 +186,22 @@ impl Setting for Place {
             "a place in the document: `$`, then names, numbers and `[*]`, as in `$.lines[*].price`",
             Place::parse,
         )
+    }
+}
+
+fn replace(value: &mut Value, parts: &[Part], with: &Value) {
+    let Some((first, rest)) = parts.split_first() else {
+        *value = with.clone();
+        return;
+    };
+    match (first, value) {
+        (Part::Each, Value::List(items)) => items.iter_mut().for_each(|item| replace(item, rest, with)),
+        (Part::Each, Value::Map(map)) => map.iter_mut().for_each(|(_, item)| replace(item, rest, with)),
+        (Part::Name(name), Value::Map(map)) => map.get_mut(name).into_iter().for_each(|item| replace(item, rest, with)),
+        (Part::Index(index), Value::List(items)) => {
+            items.get_mut(*index).into_iter().for_each(|item| replace(item, rest, with));
+        }
+        _ => {}
     }
 }
 

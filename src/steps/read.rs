@@ -55,6 +55,7 @@ fn read_step(item: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Opt
     let steps: Vec<_> = found.iter().map(|(kind, _, node)| ((kind.read)(node, reader, place), kind.name)).collect();
     let (step, verb) = steps.into_iter().next()?;
     Some(Placed {
+        verb,
         when: when?,
         step: step.filter(|_| sound)?,
         place: place.step.into(),

@@ -66,6 +66,10 @@ fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<B
 }
 
 impl Step for Remember {
+    fn needs_world(&self) -> bool {
+        true
+    }
+
     fn apply(
         &self,
         document: Value,

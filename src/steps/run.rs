@@ -16,6 +16,7 @@ pub struct Steps(pub(super) Vec<Placed>);
 /// A step in its place.
 #[derive(Debug)]
 pub(super) struct Placed {
+    pub verb: &'static str,
     pub when: Option<Condition>,
     pub step: Box<dyn Step>,
     /// `steps[2]`
@@ -52,6 +53,16 @@ impl Steps {
         }
         out.documents = current;
         Ok(out)
+    }
+
+    /// Whether the verb stands among the steps.
+    pub fn has(&self, verb: &str) -> bool {
+        self.0.iter().any(|placed| placed.verb == verb)
+    }
+
+    /// Whether any step asks the world or changes it.
+    pub fn needs_world(&self) -> bool {
+        self.0.iter().any(|placed| placed.step.needs_world())
     }
 
     pub fn len(&self) -> usize {

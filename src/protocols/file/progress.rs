@@ -19,6 +19,9 @@ pub struct Progress {
     pub identity: String,
     /// Records taken so far.
     pub row: u64,
+    /// Where they end: bytes from the beginning of the file, and the line from 1.
+    pub position: u64,
+    pub line: u64,
     /// Of these, those that could not be read.
     pub dead: u64,
     /// Nothing is left to take: the file may be put away.
@@ -27,7 +30,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn start(file: &str, identity: String) -> Progress {
-        Progress { file: file.to_owned(), identity, row: 0, dead: 0, complete: false }
+        Progress { file: file.to_owned(), identity, row: 0, position: 0, line: 1, dead: 0, complete: false }
     }
 
     pub fn to_value(&self) -> Value {
@@ -36,6 +39,8 @@ impl Progress {
             ("file", Value::from(self.file.as_str())),
             ("identity", Value::from(self.identity.as_str())),
             ("row", number(self.row)),
+            ("position", number(self.position)),
+            ("line", number(self.line)),
             ("dead", number(self.dead)),
             ("complete", Value::from(self.complete)),
         ])
@@ -49,6 +54,8 @@ impl Progress {
             file: value.get("file")?.as_text()?.to_owned(),
             identity: value.get("identity")?.as_text()?.to_owned(),
             row: number("row")?,
+            position: number("position")?,
+            line: number("line")?,
             dead: number("dead")?,
             complete: value.get("complete")?.as_bool()?,
         })
@@ -75,7 +82,15 @@ mod tests {
 
     #[test]
     fn progress_outlives_its_notation() {
-        let progress = Progress { file: "a.csv".into(), identity: "00ff".into(), row: 12, dead: 1, complete: true };
+        let progress = Progress {
+            file: "a.csv".into(),
+            identity: "00ff".into(),
+            row: 12,
+            position: 340,
+            line: 14,
+            dead: 1,
+            complete: true,
+        };
         assert_eq!(Progress::read(&progress.to_value()), Some(progress));
         assert_eq!(Progress::read(&Value::from("else")), None);
     }

@@ -1,7 +1,7 @@
 //! One file → batches of arrivals, read on a thread of its own while earlier batches are being stored.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::disk;
 use super::finder::{Found, State};
-use super::settings::Unit;
-use crate::codecs::{Codec, Record};
+use super::progress::Progress;
+use crate::codecs::{Codec, Record, Records};
 use crate::message::{Fault, Map, Value};
 use crate::protocols::Arrival;
 
@@ -23,8 +23,10 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// What one commit will hold.
 pub struct Batch {
     pub arrivals: Vec<Arrival>,
-    /// The last record in it, counted from the beginning of the file.
+    /// How far the file is read with it: records, bytes, lines.
     pub row: u64,
+    pub position: u64,
+    pub line: u64,
     /// The file ends here, and nobody wrote to it meanwhile.
     pub complete: bool,
 }
@@ -32,14 +34,13 @@ pub struct Batch {
 /// A file being read.
 pub struct Reading {
     pub found: Found,
-    pub identity: String,
+    /// What was taken before.
+    pub at: Progress,
     /// The folder as configured, for the header.
     pub folder: String,
-    pub unit: Unit,
+    pub by_records: bool,
     pub max_file: u64,
     pub codec: Arc<dyn Codec>,
-    /// Records taken before.
-    pub skip: u64,
 }
 
 /// Opens a file for reading; never through a symbolic link, which could lead out of the folder.
@@ -52,10 +53,7 @@ impl Reading {
     /// Reads to the end, or until nobody listens any more. A fault is the last thing sent: `refuse` speaks of the file, the
     /// others of the disk.
     pub fn run(self, batches: &Sender<Result<Batch, Fault>>) {
-        let read = match self.unit {
-            Unit::File => self.whole(batches),
-            Unit::Record => self.records(batches),
-        };
+        let read = if self.by_records { self.records(batches) } else { self.whole(batches) };
         if let Err(fault) = read {
             // Nobody listens: the source is stopping.
             let _ = batches.blocking_send(Err(fault));
@@ -72,19 +70,22 @@ impl Reading {
         (&file).take(size + 1).read_to_end(&mut body).map_err(|error| self.unreadable(error))?;
         self.unchanged(&file)?;
         let arrival = self.arrival(&self.headers(), 1, body.into(), None, None);
-        let _ = batches.blocking_send(Ok(Batch { arrivals: vec![arrival], row: 1, complete: true }));
+        let _ = batches.blocking_send(Ok(Batch {
+            arrivals: vec![arrival],
+            row: 1,
+            position: size,
+            line: 1,
+            complete: true,
+        }));
         Ok(())
     }
 
     fn records(&self, batches: &Sender<Result<Batch, Fault>>) -> Result<(), Fault> {
         let file = self.open()?;
         let broken = Broken::default();
-        let input =
-            Noticing { file: file.try_clone().map_err(|error| self.unreadable(error))?, broken: broken.clone() };
-        let mut records = self.codec.records(Box::new(input)).ok_or_else(no_records)?;
+        let (mut records, mut row) = self.resumed(&broken)?;
         let headers = self.headers();
-        let mut batch = Batch { arrivals: Vec::new(), row: self.skip, complete: false };
-        let (mut bytes, mut row) = (0, 0);
+        let (mut arrivals, mut bytes) = (Vec::new(), 0);
         let ended = loop {
             let record = match records.next() {
                 None => break Ok(()),
@@ -92,16 +93,16 @@ impl Reading {
                 Some(Ok(record)) => record,
             };
             row += 1;
-            if row <= self.skip {
+            if row <= self.at.row {
                 continue;
             }
             bytes += record.raw.len();
-            batch.row = row;
-            batch.arrivals.push(self.record(&headers, row, record));
-            if batch.arrivals.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+            arrivals.push(self.record(&headers, row, record));
+            if arrivals.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+                let arrivals = std::mem::take(&mut arrivals);
                 bytes = 0;
-                let full = std::mem::replace(&mut batch, Batch { arrivals: Vec::new(), row, complete: false });
-                if batches.blocking_send(Ok(full)).is_err() {
+                let (position, line) = (records.position(), records.line());
+                if batches.blocking_send(Ok(Batch { arrivals, row, position, line, complete: false })).is_err() {
                     return Ok(());
                 }
             }
@@ -109,12 +110,32 @@ impl Reading {
         if let Some(error) = broken.take() {
             return Err(self.unreadable(error));
         }
-        batch.complete = ended.is_ok();
-        if batch.complete {
+        if ended.is_ok() {
             self.unchanged(&file)?;
         }
-        let _ = batches.blocking_send(Ok(batch));
+        let (position, line, complete) = (records.position(), records.line(), ended.is_ok());
+        let _ = batches.blocking_send(Ok(Batch { arrivals, row: row.max(self.at.row), position, line, complete }));
         ended
+    }
+
+    /// The records from where the last commit stopped, and how many are before them. Where the format cannot begin in the
+    /// middle, from the first on: those before are read and left out.
+    fn resumed(&self, broken: &Broken) -> Result<(Box<dyn Records + Send + '_>, u64), Fault> {
+        if self.at.row > 0 {
+            let mut rest = self.input(broken)?;
+            rest.file.seek(SeekFrom::Start(self.at.position)).map_err(|error| self.unreadable(error))?;
+            let mut beginning = self.input(broken)?;
+            let (position, line) = (self.at.position, self.at.line);
+            if let Some(records) = self.codec.records_from(&mut beginning, Box::new(rest), position, line)? {
+                return Ok((records, self.at.row));
+            }
+        }
+        let records = self.codec.records(Box::new(self.input(broken)?)).ok_or_else(no_records)?;
+        Ok((records, 0))
+    }
+
+    fn input(&self, broken: &Broken) -> Result<Noticing, Fault> {
+        Ok(Noticing { file: self.open()?, broken: broken.clone() })
     }
 
     fn record(&self, headers: &Map, row: u64, record: Record) -> Arrival {
@@ -128,7 +149,7 @@ impl Reading {
     fn arrival(&self, headers: &Map, row: u64, body: Bytes, document: Option<Value>, fault: Option<Fault>) -> Arrival {
         let mut headers = headers.clone();
         headers.insert("row", Value::from(rust_decimal::Decimal::from(row)));
-        let position = Some(format!("{}@{}#{row}", self.found.name, self.identity));
+        let position = Some(format!("{}@{}#{row}", self.found.name, self.at.identity));
         Arrival { body, document, headers, position, fault }
     }
 
@@ -162,7 +183,7 @@ impl Reading {
 
     fn too_large(&self, size: u64) -> Fault {
         let said = format!(
-            "{} has {size} bytes and may have {}: raise `max_file`, or take it by records (`one_message_per: record`)",
+            "{} has {size} bytes and may have {}: raise `max_file`, or choose a format that makes a message of each record",
             self.found.name, self.max_file
         );
         Fault::refuse("FILE-TOO-LARGE", said)
@@ -173,10 +194,8 @@ impl Reading {
     }
 }
 
-/// What `open` says of a format without records.
-pub fn no_records() -> Fault {
-    let said = "this format has no records: take whole files (`one_message_per: file`), or choose csv, ndjson or xml";
-    Fault::misconfigured("FILE-RECORDS", said)
+fn no_records() -> Fault {
+    Fault::misconfigured("FILE-RECORDS", "the format makes no records of this file: take whole files")
 }
 
 /// Tells a broken disk from a broken file: a codec sees both as the end of its input.

@@ -10,6 +10,9 @@ use crate::message::Text;
 settings! {
     /// Takes the files that appear in a folder, each once, then puts them away.
     ///
+    /// The format decides what one message is: a record (a line of a CSV file, a repeated element of an XML file) or the
+    /// whole file. `$headers` holds `file_name`, `file_folder`, `modified` and `row`, the number of the record in its file.
+    ///
     /// Hidden files, `.tmp`, `.part`, `.partial`, folders and symbolic links are left alone. A file is the same file as long
     /// as its name, size, modification time and beginning are: moved back into the folder, it is not sent again; change its
     /// modification time (`touch`) to send it again.
@@ -22,9 +25,8 @@ settings! {
         complete: Complete = "quiet",
         /// With `complete: quiet`: how long size and modification time must stand still. Raise it for slow or stuttering uploads.
         quiet_for: Duration = "2s",
-        /// What becomes one message.
-        one_message_per: Unit = "file",
-        /// With `one_message_per: file`: larger files are moved to `failed`. Each is held in memory as a whole.
+        /// Where a message is a whole file (the format says so): larger ones are moved to `failed`. Each is held in memory as a
+        /// whole. Files that are taken record by record may have any size.
         max_file: Size = "10MB",
         /// What to do with a file once all of it is safely stored.
         after: After = "move",
@@ -61,16 +63,6 @@ choice! {
         Marker = "marker",
         /// It appears whole, by a rename: the sender uploads under another name (hidden, `.tmp`, `.part`), then renames.
         Rename = "rename",
-    }
-}
-
-choice! {
-    /// What becomes one message.
-    pub enum Unit {
-        /// The whole file.
-        File = "file",
-        /// Each record: a line of a CSV file, a repeated element of an XML file. Files may be of any size.
-        Record = "record",
     }
 }
 

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::disk::{self, blocking};
 use super::finder::{Finder, Found};
 use super::progress::{Progress, identity};
-use super::reading::{Batch, Reading, no_records, open};
-use super::settings::{After, FileSourceSettings, Unit};
+use super::reading::{Batch, Reading, open};
+use super::settings::{After, Complete, FileSourceSettings};
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::message::{Fault, Next, Text};
@@ -33,20 +33,23 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl SourceSettings for FileSourceSettings {
     fn open(&self, pipeline: &str, codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Box<dyn Source>, Fault> {
-        if self.one_message_per == Unit::Record && codec.records(Box::new(std::io::empty())).is_none() {
-            return Err(no_records());
-        }
         let folder = around.folder.join(&self.folder);
         if self.folder.is_relative() {
             std::fs::create_dir_all(&folder).map_err(|error| disk::fault(error, "create", &folder))?;
         }
+        let by_records = codec.records(Box::new(std::io::empty())).is_some();
         Ok(Box::new(FileSource {
             settings: self.clone(),
             folder,
             cursor: Text::from(format!("file:{pipeline}")),
+            by_records,
             codec,
             clock: around.clock.clone(),
         }))
+    }
+
+    fn resumes(&self) -> bool {
+        true
     }
 }
 
@@ -54,6 +57,7 @@ struct FileSource {
     settings: FileSourceSettings,
     folder: PathBuf,
     cursor: Text,
+    by_records: bool,
     codec: Arc<dyn Codec>,
     clock: Clock,
 }
@@ -191,7 +195,8 @@ impl FileSource {
     }
 
     async fn store(&self, batch: Batch, at: &mut Progress, receiver: &Arc<dyn Receiver>) -> Result<(), Fault> {
-        let mut next = Progress { row: batch.row, complete: batch.complete, ..at.clone() };
+        let mut next = Progress { complete: batch.complete, ..at.clone() };
+        (next.row, next.position, next.line) = (batch.row, batch.position, batch.line);
         next.dead += batch.arrivals.iter().filter(|arrival| arrival.fault.is_some()).count() as u64;
         let faulty: Vec<bool> = batch.arrivals.iter().map(|arrival| arrival.fault.is_some()).collect();
         let receipts = receiver.receive(batch.arrivals, Some((self.cursor.clone(), next.to_value()))).await?;
@@ -206,12 +211,11 @@ impl FileSource {
     fn reading(&self, found: &Found, at: &Progress) -> Reading {
         Reading {
             found: found.clone(),
-            identity: at.identity.clone(),
+            at: at.clone(),
             folder: self.settings.folder.display().to_string(),
-            unit: self.settings.one_message_per,
+            by_records: self.by_records,
             max_file: self.settings.max_file.0,
             codec: self.codec.clone(),
-            skip: at.row,
         }
     }
 
@@ -236,8 +240,8 @@ impl FileSource {
         let Some(last) = progress.filter(|last| last.complete) else { return Ok(()) };
         let path = self.folder.join(&last.file);
         let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
-        let marker = (self.settings.complete == super::settings::Complete::Marker)
-            .then(|| self.folder.join(format!("{}.done", last.file)));
+        let marker =
+            (self.settings.complete == Complete::Marker).then(|| self.folder.join(format!("{}.done", last.file)));
         let state = super::finder::State::of(&metadata);
         let found = Found { path, name: last.file.clone(), state, marker };
         if metadata.is_file() && self.identity(&found).await?.is_ok_and(|is| is.as_ref() == Some(&last.identity)) {

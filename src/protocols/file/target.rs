@@ -61,7 +61,14 @@ enum Writing {
 impl Target for FileTarget {
     fn prepare(&self, scope: &Scope<'_>) -> Result<Prepared, Fault> {
         let name = file_name(self.name.template.render(scope)?)?;
-        let body = self.codec.encode(scope.document)?;
+        let body = match self.mode {
+            Mode::OneMessage => self.codec.encode(scope.document)?,
+            Mode::Append => {
+                let mut record = Vec::new();
+                self.codec.encode_record(scope.document, &mut record)?;
+                record.into()
+            }
+        };
         Ok(Prepared { body, address: Map::from_iter([(NAME, name)]) })
     }
 

@@ -69,8 +69,15 @@ impl Drop for Room {
 }
 
 /// A line is a text; `bad` cannot be read, `worse` ends the stream, `header` stands before the first line of a file.
-#[derive(Debug)]
-pub struct Lines;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lines {
+    /// A message is a whole file.
+    Whole,
+    /// A message is a line; reading begins at the beginning of a file.
+    Records,
+    /// A message is a line; reading can begin anywhere.
+    Anywhere,
+}
 
 impl Codec for Lines {
     fn decode(&self, bytes: &[u8]) -> Result<Value, Fault> {
@@ -87,7 +94,17 @@ impl Codec for Lines {
     }
 
     fn records<'a>(&'a self, input: Box<dyn Read + Send + 'a>) -> Option<Box<dyn Records + Send + 'a>> {
-        Some(Box::new(LineRecords { input: BufReader::new(input), position: 0, line: 0 }))
+        (*self != Lines::Whole).then(|| LineRecords::new(input, 0, 0) as _)
+    }
+
+    fn records_from<'a>(
+        &'a self,
+        _beginning: &mut (dyn Read + Send),
+        rest: Box<dyn Read + Send + 'a>,
+        position: u64,
+        line: u64,
+    ) -> Result<Option<Box<dyn Records + Send + 'a>>, Fault> {
+        Ok((*self == Lines::Anywhere).then(|| LineRecords::new(rest, position, line - 1) as _))
     }
 
     fn framing(&self) -> Framing {
@@ -105,6 +122,12 @@ struct LineRecords<'a> {
     line: u64,
 }
 
+impl<'a> LineRecords<'a> {
+    fn new(input: Box<dyn Read + Send + 'a>, position: u64, line: u64) -> Box<LineRecords<'a>> {
+        Box::new(LineRecords { input: BufReader::new(input), position, line })
+    }
+}
+
 impl Records for LineRecords<'_> {
     fn next(&mut self) -> Option<Result<Record, Fault>> {
         let mut line = Vec::new();
@@ -114,7 +137,7 @@ impl Records for LineRecords<'_> {
             b"" => None,
             b"worse\n" => Some(Err(Fault::refuse("DECODE-LINES", "the file is torn"))),
             _ => {
-                let document = Lines.decode(&line);
+                let document = Lines::Records.decode(&line);
                 let place = format!("line {}", self.line);
                 Some(Ok(Record { raw: line.into(), header: Bytes::new(), document, place }))
             }
@@ -219,15 +242,20 @@ pub fn settings<T: Setting>(yaml: &str) -> T {
     read.unwrap_or_else(|| panic!("{:?}", reader.problems))
 }
 
-fn source(room: &Room, yaml: &str) -> Box<dyn Source> {
+fn source(room: &Room, codec: Lines, yaml: &str) -> Box<dyn Source> {
     let yaml = format!("folder: in\ncomplete: rename\npoll: 10ms\n{yaml}");
     let settings: FileSourceSettings = settings(&yaml);
-    settings.open("prices", Arc::new(Lines), &around(&room.path(""))).unwrap_or_else(|fault| panic!("{fault}"))
+    settings.open("prices", Arc::new(codec), &around(&room.path(""))).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
 /// Runs a source until `done` holds or it stops by itself.
-async fn run(room: &Room, yaml: &str, memory: &Arc<Memory>, done: impl Fn() -> bool) -> Result<(), Fault> {
-    let mut source = source(room, yaml);
+async fn run(
+    room: &Room,
+    (codec, yaml): (Lines, &str),
+    memory: &Arc<Memory>,
+    done: impl Fn() -> bool,
+) -> Result<(), Fault> {
+    let mut source = source(room, codec, yaml);
     let stop = CancellationToken::new();
     if let Some((_, token)) = &mut memory.0.lock().expect("no test panics here").kill_after {
         *token = stop.clone();
@@ -252,7 +280,7 @@ fn rows(count: usize) -> (Vec<String>, String) {
     (rows, content)
 }
 
-const RECORDS: &str = "one_message_per: record\n";
+const RECORDS: (Lines, &str) = (Lines::Records, "");
 
 #[tokio::test]
 async fn each_record_arrives_once_with_its_place() {
@@ -274,25 +302,27 @@ async fn each_record_arrives_once_with_its_place() {
 }
 
 /// Kills the source after `batches` commits, then runs another: no record twice, none lost.
-async fn check_kill(batches: usize, torn: bool) {
+async fn check_kill(codec: Lines, batches: usize, torn: bool) {
     let (room, memory) = (Room::new(), Arc::new(Memory::default()));
     let (expect, content) = rows(3_500);
     room.write("in/a.csv", content);
     memory.0.lock().expect("no test panics here").kill_after = Some((batches, CancellationToken::new()));
     memory.0.lock().expect("no test panics here").torn = torn;
-    let _ = run(&room, RECORDS, &memory, || false).await;
+    let _ = run(&room, (codec, ""), &memory, || false).await;
     memory.0.lock().expect("no test panics here").kill_after = None;
-    run(&room, RECORDS, &memory, || !room.list("in/done").is_empty()).await.expect("it ends well");
+    run(&room, (codec, ""), &memory, || !room.list("in/done").is_empty()).await.expect("it ends well");
     let texts = memory.texts();
-    assert_eq!(texts.len(), expect.len(), "killed after {batches}, torn: {torn}");
+    assert_eq!(texts.len(), expect.len(), "{codec:?} killed after {batches}, torn: {torn}");
     assert!(texts == expect);
 }
 
 #[tokio::test]
 async fn a_killed_run_is_continued_after_its_last_commit() {
-    for batches in 1..=4 {
-        check_kill(batches, false).await;
-        check_kill(batches, true).await;
+    for codec in [Lines::Records, Lines::Anywhere] {
+        for batches in 1..=4 {
+            check_kill(codec, batches, false).await;
+            check_kill(codec, batches, true).await;
+        }
     }
 }
 
@@ -317,10 +347,10 @@ async fn a_bad_record_is_told_and_the_others_go_on() {
 }
 
 /// Runs until the file is in `failed`; gives the texts that arrived and what the note says.
-async fn check_failed(content: &str, yaml: &str, arrived: &[&str], says: &str) {
+async fn check_failed(content: &str, how: (Lines, &str), arrived: &[&str], says: &str) {
     let (room, memory) = (Room::new(), Arc::new(Memory::default()));
     room.write("in/a.csv", content);
-    run(&room, yaml, &memory, || room.list("in/failed").len() == 2).await.expect("a bad file does not stop the source");
+    run(&room, how, &memory, || room.list("in/failed").len() == 2).await.expect("a bad file does not stop the source");
     assert_eq!(memory.texts(), arrived);
     assert_eq!(room.list("in/failed"), ["a.csv", "a.csv.error.txt"]);
     let note = room.read("in/failed/a.csv.error.txt");
@@ -333,7 +363,13 @@ async fn a_file_that_fails_is_set_aside_with_its_reason() {
     check_failed("one\nworse\nthree\n", RECORDS, &["one"], "DECODE-LINES: the file is torn (after record 1)").await;
     check_failed("worse\n", RECORDS, &[], "the file is torn").await;
     check_failed("bad\nbad\n", RECORDS, &["bad", "bad"], "FILE-UNREADABLE").await;
-    check_failed("123456789\n", "max_file: 5B\n", &[], "FILE-TOO-LARGE: a.csv has 10 bytes and may have 5").await;
+    check_failed(
+        "123456789\n",
+        (Lines::Whole, "max_file: 5B\n"),
+        &[],
+        "FILE-TOO-LARGE: a.csv has 10 bytes and may have 5",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -343,7 +379,7 @@ async fn whole_files_arrive_oldest_first_and_can_be_deleted() {
         room.write(&format!("in/{name}"), format!("one\n{name}\n"));
         room.set_modified(&format!("in/{name}"), second);
     }
-    run(&room, "after: delete\n", &memory, || room.list("in").is_empty()).await.expect("it ends well");
+    run(&room, (Lines::Whole, "after: delete\n"), &memory, || room.list("in").is_empty()).await.expect("it ends well");
     assert_eq!(memory.texts(), ["one\nc.csv", "one\nb.csv", "one\na.csv"]);
     assert!(room.list("in/done").is_empty());
 }
@@ -353,11 +389,11 @@ async fn a_file_taken_but_not_put_away_is_not_taken_again() {
     let (room, memory) = (Room::new(), Arc::new(Memory::default()));
     room.write("in/a.csv", "one\n");
     room.write("in/a.csv.done", "");
-    let yaml = "one_message_per: record\ncomplete: marker\n";
-    let yaml = yaml.to_owned();
     let mut first = {
-        let settings: FileSourceSettings = settings(&format!("folder: in\npoll: 10ms\n{yaml}"));
-        settings.open("prices", Arc::new(Lines), &around(&room.path(""))).unwrap_or_else(|fault| panic!("{fault}"))
+        let settings: FileSourceSettings = settings("folder: in\npoll: 10ms\ncomplete: marker\n");
+        settings
+            .open("prices", Arc::new(Lines::Records), &around(&room.path("")))
+            .unwrap_or_else(|fault| panic!("{fault}"))
     };
     // `done` is a file, so nothing can be moved there.
     room.write("in/done", "");
@@ -373,8 +409,8 @@ async fn a_file_taken_but_not_put_away_is_not_taken_again() {
 #[tokio::test]
 async fn an_empty_folder_is_left_when_told_to_stop_and_a_lost_one_is_told() {
     let (room, memory) = (Room::new(), Arc::new(Memory::default()));
-    run(&room, "", &memory, || true).await.expect("it stops");
-    let mut source = source(&room, "");
+    run(&room, RECORDS, &memory, || true).await.expect("it stops");
+    let mut source = source(&room, Lines::Records, "");
     fs::remove_dir_all(room.path("in")).expect("it is there");
     let fault = source.run(memory, CancellationToken::new()).await.expect_err("the folder is gone");
     assert_eq!(fault.code(), "FILE-FOLDER");
@@ -385,7 +421,7 @@ async fn an_empty_folder_is_left_when_told_to_stop_and_a_lost_one_is_told() {
 async fn a_quiet_file_is_taken_by_notice_and_clock() {
     let (room, memory) = (Room::new(), Arc::new(Memory::default()));
     let settings: FileSourceSettings = settings("folder: in\nquiet_for: 20ms\npoll: 1h\n");
-    let opened = settings.open("prices", Arc::new(Lines), &around(&room.path("")));
+    let opened = settings.open("prices", Arc::new(Lines::Records), &around(&room.path("")));
     let mut source = opened.unwrap_or_else(|fault| panic!("{fault}"));
     let stop = CancellationToken::new();
     let receiver: Arc<dyn Receiver> = memory.clone();

@@ -56,6 +56,10 @@ impl SourceSettings for HttpSource {
     fn claims(&self) -> Vec<String> {
         self.methods().iter().map(|method| format!("{method} {}", self.path.0)).collect()
     }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
 }
 
 /// A path of the listener whose requests become messages.

@@ -1,0 +1,71 @@
+//! The faults of formulas, each with its code and its sentence.
+
+use crate::message::{Fault, Value};
+
+use super::parser::{Expression, ExpressionKind};
+
+/// Longest piece of a value that is shown.
+const MOST_SHOWN: usize = 40;
+
+/// Something that must be there is not.
+pub fn missing(sentence: impl Into<String>) -> Fault {
+    Fault::refuse("FORMULA-MISSING", sentence)
+}
+
+/// A value of the wrong kind.
+pub fn kind(sentence: impl Into<String>) -> Fault {
+    Fault::refuse("FORMULA-TYPE", sentence)
+}
+
+/// A value of the right kind that cannot be what it should be: a wrong check digit, a date that is none.
+pub fn value(sentence: impl Into<String>) -> Fault {
+    Fault::refuse("FORMULA-VALUE", sentence)
+}
+
+pub fn arithmetic(sentence: impl Into<String>) -> Fault {
+    Fault::refuse("FORMULA-ARITHMETIC", sentence)
+}
+
+pub fn limit(sentence: impl Into<String>) -> Fault {
+    Fault::refuse("FORMULA-LIMIT", sentence)
+}
+
+/// A fault that has no place of its own stands in its formula.
+pub fn in_formula(fault: Fault, text: &str) -> Fault {
+    if fault.position().is_some() { fault } else { fault.at(format!("formula `{}`", cut(text))) }
+}
+
+/// An operand for a sentence: `` `$.qty` is text ('12') ``, or `'12' is text`.
+pub fn operand(expression: &Expression, value: &Value) -> String {
+    match (&expression.kind, value) {
+        (ExpressionKind::Path(path), Value::Null) => format!("`{}` is null", path.text()),
+        (ExpressionKind::Path(path), value) => format!("`{}` is {} ({})", path.text(), value.kind(), shown(value)),
+        (ExpressionKind::Constant(_), Value::Null) => "null".to_owned(),
+        (_, value) => format!("{} is {}", shown(value), value.kind()),
+    }
+}
+
+/// Puts a fault at the path an operand was read from.
+pub fn at(fault: Fault, expression: &Expression) -> Fault {
+    match &expression.kind {
+        ExpressionKind::Path(path) => fault.at(path.text()),
+        _ => fault,
+    }
+}
+
+/// A value as a formula writes it, cut to 40 characters.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("'{}'", cut(text)),
+        Value::List(items) => format!("{} items", items.len()),
+        Value::Map(map) => format!("{} fields", map.len()),
+        other => cut(&other.to_string()),
+    }
+}
+
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
