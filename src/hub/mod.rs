@@ -171,7 +171,7 @@ impl Hub {
 pub(crate) fn open_works(configuration: &Configuration, options: &Options) -> Result<Works, Fault> {
     let queue = configuration.hub.queue.clone().unwrap_or_default();
     let folder = options.folder.join(&queue.folder);
-    let engine = store::open(&folder, &queue, &options.clock)?;
+    let engine = store::open(&folder, &queue, options.clock.clone())?;
     Ok(Works {
         engine,
         clock: options.clock.clone(),

@@ -4,6 +4,10 @@
 //! one at a time in the order they were stored: while one of a key is out or waits for a retry, later ones of that key wait and
 //! other keys flow past. Entries without a key are handed out as they come.
 
+#[cfg(test)]
+pub mod conformance;
+pub mod embedded;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;

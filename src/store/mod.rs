@@ -2,6 +2,14 @@
 //!
 //! The embedded engine keeps queue and store in one SQLite file, so a [`Settlement`] is one transaction.
 
+#[cfg(test)]
+pub mod conformance;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+pub mod scenario;
+mod sqlite;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +19,8 @@ use jiff::Timestamp;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
+
+pub use sqlite::open;
 
 /// Everything that becomes true at once, or not at all.
 #[derive(Clone, Debug, Default)]
@@ -244,5 +254,3 @@ pub struct Engine {
     pub queue: std::sync::Arc<dyn Queue>,
     pub store: std::sync::Arc<dyn Store>,
 }
-/// STUB until the engine is merged
-pub fn open(_folder: &std::path::Path, _settings: &crate::config::QueueSettings, _clock: &crate::clock::Clock) -> Result<Engine, Fault> { todo!() }

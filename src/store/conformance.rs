@@ -1,0 +1,372 @@
+//! What every store keeps, whatever it is made of; see `queue/conformance.rs`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::*;
+use crate::clock::later;
+use crate::message::Map;
+use crate::queue::conformance::{Place, bodies, consume, end, entry, nothing_comes, settle, store, take};
+
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// All cases, each in a place of its own.
+pub async fn run<P: Place>(new_place: impl Fn() -> P) {
+    a_repeat_is_told_and_a_conflict_kept(&new_place()).await;
+    a_claim_ends_with_its_time(&new_place()).await;
+    an_intake_is_all_or_nothing_with_its_cursor(&new_place()).await;
+    settles_commit_in_the_order_given(&new_place()).await;
+    a_settle_is_all_or_nothing(&new_place()).await;
+    dead_letters_keep_everything(&new_place()).await;
+    dead_letters_are_listed_and_dealt_with_once(&new_place()).await;
+    a_row_is_never_covered_by_an_older_one(&new_place()).await;
+    a_group_gathers_and_closes_once(&new_place()).await;
+    the_journal_tells_and_is_searched(&new_place()).await;
+    what_is_past_its_time_is_forgotten(&new_place()).await;
+}
+
+pub fn dead_letter(replay: &NewEntry) -> DeadLetter {
+    DeadLetter {
+        message: replay.message,
+        origin: replay.origin,
+        pipeline: "web-order".into(),
+        destination: Some("erp".into()),
+        key: replay.key.clone(),
+        time: replay.time,
+        at: Timestamp::UNIX_EPOCH,
+        headers: [("who", "Ada")].into_iter().collect::<Map>(),
+        body: Bytes::from_static(b"original \xff bytes"),
+        code: "HTTP-422".into(),
+        cause: "refused".to_owned(),
+        step: Some("steps[2] map".to_owned()),
+        position: Some("$.lines[3]".to_owned()),
+        attempts: 3,
+        replay: replay.clone(),
+    }
+}
+
+pub fn hop(message: MessageId, event: Event) -> Hop {
+    Hop {
+        origin: message,
+        message,
+        pipeline: "web-order".into(),
+        at: Timestamp::UNIX_EPOCH,
+        event,
+        destination: None,
+        note: None,
+        count: 1,
+        track: Vec::new(),
+    }
+}
+
+fn claim(place: &impl Place, key: u8, content: u8, message: MessageId) -> Claim {
+    let until = later(place.clock().now(), MONTH);
+    Claim { pipeline: "web-order".into(), key: [key; 16], content: [content; 16], message, until }
+}
+
+async fn arrive(place: &impl Place, engine: &Engine, key: u8, content: u8, body: &str) -> Accepted {
+    let mut new = entry("web-order", None, body);
+    // The id comes from the key alone, as for a stated `dedupe`.
+    new.message = MessageId::derive(&[&[key]]);
+    new.origin = new.message;
+    let claim = Some(claim(place, key, content, new.message));
+    let hops = vec![hop(new.message, Event::Accepted)];
+    let arrivals = vec![Intake { claim, stored: Stored::Entry(new), hops }];
+    engine.store.intake(arrivals, None).await.expect("the intake is taken")[0]
+}
+
+async fn a_repeat_is_told_and_a_conflict_kept<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let first = MessageId::derive(&[&[1]]);
+    assert_eq!(arrive(place, &engine, 1, 1, "one").await, Accepted::New(first));
+    assert_eq!(arrive(place, &engine, 1, 1, "one").await, Accepted::Repeat(first));
+    drop(engine);
+    engine = place.open().await;
+    assert_eq!(arrive(place, &engine, 1, 1, "one").await, Accepted::Repeat(first));
+    let Accepted::Conflict(id) = arrive(place, &engine, 1, 2, "other").await else { panic!("a conflict was expected") };
+    assert_ne!(id, first);
+    assert_eq!(arrive(place, &engine, 1, 2, "other").await, Accepted::Conflict(id), "the same conflict again");
+    let dead = engine.store.dead_letter(id).await.expect("it can be read").expect("it is there");
+    assert_eq!((dead.code.as_str(), &dead.body[..]), ("DEDUPE-CONFLICT", &b"other"[..]));
+    assert_eq!((dead.replay.message, &dead.replay.body[..]), (id, &b"other"[..]));
+    assert_eq!(engine.queue.depth("web-order").await.expect("the depth is known").entries, 1);
+    let events: Vec<_> =
+        engine.store.journal(first).await.expect("it can be read").iter().map(|hop| hop.event).collect();
+    assert_eq!(events, [Event::Accepted, Event::Repeat, Event::Repeat, Event::Conflict, Event::Conflict]);
+    // One of many in a commit, and twice in the same one.
+    let second = entry("web-order", None, "two");
+    let twice = Intake {
+        claim: Some(claim(place, 2, 1, second.message)),
+        stored: Stored::Entry(second.clone()),
+        hops: Vec::new(),
+    };
+    let accepted = engine.store.intake(vec![twice.clone(), twice], None).await.expect("the intake is taken");
+    assert_eq!(accepted, [Accepted::New(second.message), Accepted::Repeat(second.message)]);
+}
+
+async fn a_claim_ends_with_its_time<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let first = MessageId::derive(&[&[1]]);
+    arrive(place, &engine, 1, 1, "one").await;
+    place.clock().advance(MONTH);
+    assert_eq!(arrive(place, &engine, 1, 2, "next year").await, Accepted::New(first));
+}
+
+async fn an_intake_is_all_or_nothing_with_its_cursor<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let arrival = |body: &str| Intake { claim: None, stored: Stored::Entry(entry("q", None, body)), hops: Vec::new() };
+    let undecoded = Stored::Dead(Box::new(dead_letter(&entry("q", None, "undecoded"))));
+    let arrivals = vec![arrival("1"), Intake { claim: None, stored: undecoded, hops: Vec::new() }];
+    let cursor = Some(("files".into(), Value::from(2_i64)));
+    let accepted = engine.store.intake(arrivals, cursor).await.expect("the intake is taken");
+    assert_eq!(accepted.len(), 2);
+    drop(engine);
+    engine = place.open().await;
+    assert_eq!(engine.store.cursor("files").await.expect("it can be read"), Some(Value::from(2_i64)));
+    assert_eq!(engine.store.cursor("others").await.expect("it can be read"), None);
+    assert_eq!(engine.queue.depth("q").await.expect("the depth is known").entries, 1);
+    assert_eq!(engine.store.dead_count().await.expect("they can be counted"), [("web-order".into(), 1)]);
+}
+
+async fn settles_commit_in_the_order_given<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let settles = (0..300).map(|n| {
+        let outputs = vec![entry("q", Some("k"), &n.to_string())];
+        engine.store.settle(Settlement { outputs, ..Settlement::default() })
+    });
+    for outcome in futures_util::future::join_all(settles).await {
+        outcome.expect("the settle is taken");
+    }
+    let mut consumer = consume(&engine, "q").await;
+    for n in 0..300 {
+        let next = take(&mut consumer, 1).await;
+        assert_eq!(bodies(&next), [n.to_string()]);
+        end(&engine, &next).await;
+    }
+}
+
+async fn a_settle_is_all_or_nothing<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let new = entry("q", None, "1");
+    store(&engine, &[new.clone()]).await;
+    let mut consumer = consume(&engine, "q").await;
+    let out = take(&mut consumer, 1).await;
+    // Everything a settlement can hold, and a dead letter that is not there.
+    let settlement = Settlement {
+        ended: vec![out[0].at],
+        outputs: vec![entry("q.to.erp", None, "2")],
+        dead: vec![dead_letter(&new)],
+        dead_ended: vec![MessageId::derive(&[b"nobody"])],
+        hops: vec![hop(new.message, Event::Routed)],
+        cursors: vec![("files".into(), Value::from(1_i64))],
+        held: vec![("q".into(), "k".into())],
+        ..Settlement::default()
+    };
+    let fault = engine.store.settle(settlement.clone()).await;
+    assert_eq!(fault.expect_err("the dead letter is not there").code(), "STORE-STALE");
+    let read = "it can be read";
+    assert_eq!(engine.queue.depth("q").await.expect(read).entries, 1);
+    assert_eq!(engine.queue.depth("q.to.erp").await.expect(read).entries, 0);
+    assert_eq!(engine.store.dead_count().await.expect(read), []);
+    assert_eq!(engine.store.journal(new.message).await.expect(read), []);
+    assert_eq!(engine.store.cursor("files").await.expect(read), None);
+    store(&engine, &[entry("q", Some("k"), "not held")]).await;
+    assert_eq!(bodies(&take(&mut consumer, 1).await), ["not held"]);
+    // Its neighbours in the same commit are not disturbed.
+    let good = Settlement { dead_ended: Vec::new(), held: Vec::new(), ..settlement.clone() };
+    let elsewhere = Settlement { outputs: vec![entry("other", None, "3")], ..Settlement::default() };
+    let (bad, good, elsewhere) =
+        tokio::join!(engine.store.settle(settlement), engine.store.settle(good), engine.store.settle(elsewhere));
+    assert!(bad.is_err() && good.is_ok() && elsewhere.is_ok(), "{bad:?} {good:?} {elsewhere:?}");
+    assert_eq!(engine.queue.depth("q.to.erp").await.expect(read).entries, 1);
+    assert_eq!(engine.queue.depth("other").await.expect(read).entries, 1);
+    assert_eq!(engine.store.journal(new.message).await.expect(read), [hop(new.message, Event::Routed)]);
+}
+
+async fn dead_letters_keep_everything<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let full = dead_letter(&entry("q", Some("k"), "1"));
+    let mut bare = dead_letter(&NewEntry { headers: Map::new(), key: None, start_at: 4, ..entry("q", None, "2") });
+    (bare.destination, bare.step, bare.position) = (None, None, None);
+    bare.body = bare.replay.body.clone();
+    let dead = vec![full.clone(), bare.clone()];
+    settle(&engine, Settlement { dead, ..Settlement::default() }).await;
+    drop(engine);
+    engine = place.open().await;
+    for letter in [full, bare] {
+        assert_eq!(engine.store.dead_letter(letter.message).await.expect("it can be read"), Some(letter));
+    }
+    let nobody = engine.store.dead_letter(MessageId::derive(&[b"nobody"])).await;
+    assert_eq!(nobody.expect("it can be asked for"), None);
+}
+
+async fn dead_letters_are_listed_and_dealt_with_once<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let letter = |n: usize| {
+        let mut dead = dead_letter(&entry("q", None, &n.to_string()));
+        if n % 2 == 1 {
+            dead.pipeline = "other".into();
+            dead.code = "DECODE-CSV".into();
+            dead.destination = None;
+        }
+        dead
+    };
+    let letters: Vec<_> = (0..10).map(letter).collect();
+    settle(&engine, Settlement { dead: letters.clone(), ..Settlement::default() }).await;
+    let list = async |filter: DeadFilter| {
+        let found = engine.store.dead_letters(filter).await.expect("they can be listed");
+        found.into_iter().map(|dead| dead.message).collect::<Vec<_>>()
+    };
+    let ids = |range: &[usize]| range.iter().map(|n| letters[*n].message).collect::<Vec<_>>();
+    let all = DeadFilter { most: 3, ..DeadFilter::default() };
+    assert_eq!(list(all.clone()).await, ids(&[0, 1, 2]));
+    assert_eq!(list(DeadFilter { after: Some(letters[2].message), ..all.clone() }).await, ids(&[3, 4, 5]));
+    assert_eq!(list(DeadFilter { pipeline: Some("other".into()), ..all.clone() }).await, ids(&[1, 3, 5]));
+    assert_eq!(list(DeadFilter { destination: Some("erp".into()), ..all.clone() }).await, ids(&[0, 2, 4]));
+    assert_eq!(list(DeadFilter { code: Some("DECODE-CSV".into()), ..all.clone() }).await, ids(&[1, 3, 5]));
+    assert_eq!(list(DeadFilter { code: Some("HTTP-422".into()), pipeline: Some("other".into()), ..all }).await, []);
+    // Two people replay the same one.
+    let replay = || Settlement {
+        dead_ended: vec![letters[0].message],
+        outputs: vec![letters[0].replay.clone()],
+        ..Settlement::default()
+    };
+    let (one, two) = tokio::join!(engine.store.settle(replay()), engine.store.settle(replay()));
+    assert!(one.is_ok() && two.is_err());
+    assert_eq!(engine.queue.depth("q").await.expect("the depth is known").entries, 1);
+    assert_eq!(
+        engine.store.dead_count().await.expect("they can be counted"),
+        [("other".into(), 5), ("web-order".into(), 4)]
+    );
+}
+
+async fn a_row_is_never_covered_by_an_older_one<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let now = place.clock().now();
+    let write = |value: &str, seconds: u64, until| RowWrite {
+        table: "orders".into(),
+        key: "1042".into(),
+        row: [("status", value)].into_iter().collect(),
+        time: later(now, Duration::from_secs(seconds)),
+        until,
+    };
+    let read = async |now| {
+        let row = engine.store.row("orders", "1042", now).await.expect("it can be read");
+        row.and_then(|row| row.get("status").and_then(Value::as_text).map(str::to_owned))
+    };
+    let put = async |row| settle(&engine, Settlement { rows: vec![row], ..Settlement::default() }).await;
+    assert_eq!(read(now).await, None);
+    put(write("paid", 10, None)).await;
+    put(write("placed", 5, None)).await;
+    assert_eq!(read(now).await.as_deref(), Some("paid"));
+    put(write("sent", 10, Some(later(now, Duration::from_secs(60))))).await;
+    assert_eq!(read(now).await.as_deref(), Some("sent"));
+    assert_eq!(read(later(now, Duration::from_secs(60))).await, None);
+    assert_eq!(engine.store.row("others", "1042", now).await.expect("it can be read"), None);
+}
+
+async fn a_group_gathers_and_closes_once<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let now = place.clock().now();
+    let group = GroupKey { pipeline: "web-order".into(), step: "steps[3]".into(), key: "1042".into() };
+    let join = |n: &str, closes| GroupWrite::Join {
+        group: group.clone(),
+        message: MessageId::derive(&[n.as_bytes()]),
+        member: n.into(),
+        at: now,
+        closes,
+    };
+    let put = |write| Settlement { groups: vec![write], ..Settlement::default() };
+    let closes = later(now, Duration::from_secs(60));
+    assert_eq!(engine.store.group(&group).await.expect("it can be read"), Group::default());
+    settle(&engine, put(join("a", Some(closes)))).await;
+    settle(&engine, put(join("b", None))).await;
+    settle(&engine, put(join("a", None))).await;
+    drop(engine);
+    engine = place.open().await;
+    let gathered = Group { window: 0, opened: Some(now), members: vec!["a".into(), "b".into()] };
+    assert_eq!(engine.store.group(&group).await.expect("it can be read"), gathered);
+    assert_eq!(engine.store.due_groups(now, 10).await.expect("they can be listed"), []);
+    let due = vec![DueGroup { key: group.clone(), group: gathered }];
+    assert_eq!(engine.store.due_groups(closes, 10).await.expect("they can be listed"), due);
+    let close = GroupWrite::Close { group: group.clone(), window: 0 };
+    settle(&engine, put(close.clone())).await;
+    let twice = engine.store.settle(put(close)).await;
+    assert_eq!(twice.expect_err("it is closed").code(), "STORE-STALE");
+    assert_eq!(engine.store.group(&group).await.expect("it can be read"), Group { window: 1, ..Group::default() });
+    assert_eq!(engine.store.due_groups(closes, 10).await.expect("they can be listed"), []);
+    settle(&engine, put(join("a", None))).await;
+    assert_eq!(engine.store.group(&group).await.expect("it can be read").members, ["a".into()]);
+}
+
+async fn the_journal_tells_and_is_searched<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let origin = |n: usize| MessageId::derive(&[&n.to_be_bytes()]);
+    let full = Hop {
+        message: origin(7).child("erp", 0),
+        destination: Some("erp".into()),
+        note: Some("ref 12".into()),
+        count: 40_000,
+        track: vec![("order".into(), "#7".into()), ("customer".into(), "ada@example.com".into())],
+        ..hop(origin(7), Event::Delivered)
+    };
+    let accepted =
+        |n: usize| Hop { track: vec![("order".into(), format!("#{n}").into())], ..hop(origin(n), Event::Accepted) };
+    // Enough for several segments of an index.
+    for part in 0..40 {
+        let hops = (0..1000).map(|n| accepted(part * 1000 + n)).collect();
+        settle(&engine, Settlement { hops, ..Settlement::default() }).await;
+    }
+    settle(&engine, Settlement { hops: vec![full.clone()], ..Settlement::default() }).await;
+    for _ in 0..2 {
+        let store = &engine.store;
+        assert_eq!(store.journal(origin(7)).await.expect("it can be read"), [accepted(7), full.clone()]);
+        for n in [1, 20_000, 39_999] {
+            assert_eq!(store.journal(origin(n)).await.expect("it can be read"), [accepted(n)]);
+            assert_eq!(store.search(&format!("#{n}"), 5).await.expect("it can be searched"), [origin(n)]);
+        }
+        assert_eq!(store.search("#7", 5).await.expect("it can be searched"), [origin(7)]);
+        assert_eq!(store.search("ada@example.com", 5).await.expect("it can be searched"), [origin(7)]);
+        assert_eq!(store.search("nobody", 5).await.expect("it can be searched"), []);
+        drop(engine);
+        engine = place.open().await;
+    }
+    let same = |n| Hop { track: vec![("order".into(), "same".into())], ..hop(origin(n), Event::Accepted) };
+    for n in 0..5 {
+        settle(&engine, Settlement { hops: vec![same(n)], ..Settlement::default() }).await;
+    }
+    assert_eq!(engine.store.search("same", 3).await.expect("it can be searched"), [origin(4), origin(3), origin(2)]);
+}
+
+async fn what_is_past_its_time_is_forgotten<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let retention = Retention { journal: MONTH, dead_letters: MONTH * 2 };
+    let sweep = async || {
+        while engine.store.sweep(place.clock().now(), retention).await.expect("it can be swept") {}
+    };
+    let old = MessageId::derive(&[b"old"]);
+    let dead = dead_letter(&entry("q", None, "dead"));
+    settle(
+        &engine,
+        Settlement { hops: vec![hop(old, Event::Dead)], dead: vec![dead.clone()], ..Settlement::default() },
+    )
+    .await;
+    sweep().await;
+    assert_eq!(engine.store.journal(old).await.expect("it can be read").len(), 1);
+    place.clock().advance(MONTH * 3 / 2);
+    let new = MessageId::derive(&[b"new"]);
+    settle(&engine, Settlement { hops: vec![hop(new, Event::Accepted)], ..Settlement::default() }).await;
+    sweep().await;
+    assert_eq!(engine.store.journal(old).await.expect("it can be read"), []);
+    assert_eq!(engine.store.journal(new).await.expect("it can be read").len(), 1);
+    assert!(engine.store.dead_letter(dead.message).await.expect("it can be read").is_some());
+    // Dead letters count from when they were given up, which was the epoch.
+    place.clock().advance(MONTH * 2);
+    sweep().await;
+    let left = engine.store.dead_letter(dead.message).await.expect("it can be read");
+    let age = place.clock().now().duration_since(Timestamp::UNIX_EPOCH);
+    assert_eq!(left.is_some(), age < (MONTH * 2).try_into().expect("two months are a span"));
+    nothing_comes(&mut consume(&engine, "q").await).await;
+}

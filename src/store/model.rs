@@ -1,0 +1,241 @@
+//! "Delivery, exactly" in its plainest form: everything in memory, every rule as it is said. What the real engines are held
+//! against: `scenario.rs` drives both the same way.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::clock::Clock;
+use crate::queue::conformance::Place;
+use crate::queue::{Consumer, Depth, Entry, Window};
+
+/// What is on the model's disk.
+#[derive(Default)]
+struct Disk {
+    last: i64,
+    entries: BTreeMap<i64, Kept>,
+    claims: HashMap<[u8; 16], Claim>,
+    dead: Vec<DeadLetter>,
+    /// Held keys, and the entry that stopped each.
+    held: HashMap<(Text, Text), Option<(i64, MessageId)>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    entry: NewEntry,
+    attempts: u32,
+    due: Option<Timestamp>,
+}
+
+#[derive(Clone)]
+pub struct Model {
+    disk: Arc<Mutex<Disk>>,
+    clock: Clock,
+}
+
+impl Model {
+    pub fn new() -> Model {
+        Model { disk: Arc::default(), clock: Clock::simulated(Timestamp::UNIX_EPOCH) }
+    }
+
+    fn disk(&self) -> std::sync::MutexGuard<'_, Disk> {
+        self.disk.lock().expect("the model does not panic")
+    }
+}
+
+#[async_trait]
+impl Place for Model {
+    async fn open(&self) -> Engine {
+        Engine { queue: Arc::new(self.clone()), store: Arc::new(self.clone()) }
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+#[async_trait]
+impl Queue for Model {
+    async fn consume(&self, queue: &str, window: Window) -> Result<Box<dyn Consumer>, Fault> {
+        Ok(Box::new(ModelConsumer { model: self.clone(), queue: queue.into(), window, out: HashSet::new() }))
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Depth, Fault> {
+        let entries = self.disk().entries.values().filter(|kept| kept.entry.queue == queue).count() as u64;
+        Ok(Depth { entries, ..Depth::default() })
+    }
+}
+
+struct ModelConsumer {
+    model: Model,
+    queue: Text,
+    window: Window,
+    out: HashSet<i64>,
+}
+
+#[async_trait]
+impl Consumer for ModelConsumer {
+    async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Fault> {
+        loop {
+            let given = self.ready(most);
+            if !given.is_empty() {
+                return Ok(given);
+            }
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+    }
+}
+
+impl ModelConsumer {
+    /// In order; an entry whose key has an earlier one, or is held, is passed.
+    fn ready(&mut self, most: usize) -> Vec<Entry> {
+        let (disk, now) = (self.model.disk(), self.model.clock.now());
+        self.out.retain(|number| disk.entries.get(number).is_some_and(|kept| kept.due.is_none_or(|due| due <= now)));
+        let (mut given, mut keys) = (Vec::new(), HashSet::new());
+        for (number, kept) in disk.entries.iter().filter(|(_, kept)| kept.entry.queue == self.queue) {
+            let key = kept.entry.key.clone();
+            let first = key.as_ref().is_none_or(|key| keys.insert(key.clone()));
+            let held = key.is_some_and(|key| disk.held.contains_key(&(self.queue.clone(), key)));
+            let due = kept.due.is_none_or(|due| due <= now);
+            let room = given.len() < most && self.out.len() < self.window.entries;
+            if first && !held && due && room && self.out.insert(*number) {
+                given.push(Entry { at: EntryRef(*number), attempts: kept.attempts, entry: kept.entry.clone() });
+            }
+        }
+        given
+    }
+}
+
+impl Disk {
+    fn store(&mut self, entry: &NewEntry) {
+        self.last += 1;
+        self.entries.insert(self.last, Kept { entry: entry.clone(), attempts: 0, due: entry.due });
+    }
+
+    fn accept(&mut self, arrival: &Intake) -> Accepted {
+        let Stored::Entry(entry) = &arrival.stored else { unreachable!("the scenario sends what can be read") };
+        if let Some(claim) = &arrival.claim {
+            match self.claims.get(&claim.key) {
+                Some(first) if first.content == claim.content => return Accepted::Repeat(first.message),
+                Some(_) => return Accepted::Conflict(entry.message),
+                None => drop(self.claims.insert(claim.key, claim.clone())),
+            }
+        }
+        self.store(entry);
+        Accepted::New(entry.message)
+    }
+
+    fn settle(&mut self, settlement: &Settlement) -> Result<(), Fault> {
+        let stale = || Fault::reconnect("STORE-STALE", "gone");
+        for (queue, key) in &settlement.held {
+            let stopped = settlement.ended.iter().find_map(|at| {
+                let entry = &self.entries.get(&at.0)?.entry;
+                (entry.queue == *queue && entry.key.as_ref() == Some(key)).then_some((at.0, entry.message))
+            });
+            self.held.insert((queue.clone(), key.clone()), stopped);
+        }
+        for at in &settlement.ended {
+            self.entries.remove(&at.0).ok_or_else(stale)?;
+        }
+        for retry in &settlement.retries {
+            let kept = self.entries.get_mut(&retry.at.0).ok_or_else(stale)?;
+            kept.due = Some(retry.due);
+            kept.attempts += u32::from(retry.counts);
+        }
+        self.dead.extend(settlement.dead.iter().cloned());
+        let mut outputs = settlement.outputs.clone();
+        for message in &settlement.dead_ended {
+            let index = self.dead.iter().position(|dead| dead.message == *message).ok_or_else(stale)?;
+            let replay = self.dead.remove(index).replay;
+            let Some(key) = replay.key else { continue };
+            let name = (replay.queue.clone(), key);
+            if let Some(Some((number, stopped))) = self.held.get(&name).copied()
+                && stopped == replay.message
+            {
+                self.held.remove(&name);
+                if let Some(index) = outputs.iter().position(|output| output.message == stopped) {
+                    self.entries.insert(number, Kept { entry: outputs.remove(index), attempts: 0, due: None });
+                }
+            }
+        }
+        outputs.iter().for_each(|output| self.store(output));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Model {
+    async fn intake(&self, arrivals: Vec<Intake>, _: Option<(Text, Value)>) -> Result<Vec<Accepted>, Fault> {
+        let mut disk = self.disk();
+        Ok(arrivals.iter().map(|arrival| disk.accept(arrival)).collect())
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+        self.disk().settle(&settlement)
+    }
+
+    async fn dead_letters(&self, filter: DeadFilter) -> Result<Vec<DeadLetter>, Fault> {
+        Ok(self.disk().dead.iter().take(filter.most as usize).cloned().collect())
+    }
+
+    async fn release(&self, queue: &str, key: &str) -> Result<(), Fault> {
+        self.disk().held.remove(&(queue.into(), key.into()));
+        Ok(())
+    }
+
+    async fn cursor(&self, _: &str) -> Result<Option<Value>, Fault> {
+        Ok(None)
+    }
+
+    async fn row(&self, _: &str, _: &str, _: Timestamp) -> Result<Option<Map>, Fault> {
+        Ok(None)
+    }
+
+    async fn group(&self, _: &GroupKey) -> Result<Group, Fault> {
+        Ok(Group::default())
+    }
+
+    async fn due_groups(&self, _: Timestamp, _: u32) -> Result<Vec<DueGroup>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn dead_letter(&self, message: MessageId) -> Result<Option<DeadLetter>, Fault> {
+        Ok(self.disk().dead.iter().find(|dead| dead.message == message).cloned())
+    }
+
+    async fn dead_count(&self) -> Result<Vec<(Text, u64)>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn journal(&self, _: MessageId) -> Result<Vec<Hop>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn search(&self, _: &str, _: u32) -> Result<Vec<MessageId>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn sweep(&self, _: Timestamp, _: Retention) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    async fn well(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_model_keeps_the_promises() {
+        for seed in scenario::seeds(60) {
+            scenario::run(&Model::new(), seed, 60).await;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! De-duplication keys: taken in the commit that stores what they guard.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::message::{Fault, MessageId};
+use crate::queue::embedded::{Writing, nanoseconds};
+use crate::store::Claim;
+
+/// Rows looked at by one sweep.
+const PART: i64 = 2000;
+
+pub enum Seen {
+    New,
+    /// The same content came before, as this message.
+    Same(MessageId),
+    Other,
+}
+
+/// Takes the key, unless it is taken and its time has not passed.
+pub fn claim(writing: &Writing<'_>, claim: &Claim) -> Result<Seen, Fault> {
+    let connection = writing.connection;
+    let key = MessageId::derive(&[claim.pipeline.as_bytes(), &claim.key]);
+    let key = key.as_bytes().as_slice();
+    let found: Option<([u8; 16], [u8; 16], i64)> = connection
+        .prepare_cached("SELECT content, message, until FROM claim WHERE key = ?")?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    match found {
+        Some((content, message, until)) if until > nanoseconds(writing.now) => {
+            let same = content == claim.content;
+            Ok(if same { Seen::Same(MessageId::from_bytes(message)) } else { Seen::Other })
+        }
+        _ => {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO claim (key, content, message, until) VALUES (?, ?, ?, ?)")?
+                .execute(params![
+                    key,
+                    claim.content.as_slice(),
+                    claim.message.as_bytes().as_slice(),
+                    nanoseconds(claim.until)
+                ])?;
+            Ok(Seen::New)
+        }
+    }
+}
+
+/// Forgets claims past their time among the next keys after `from`; gives where to go on, or `None` at the end. An index
+/// on the time would cost every intake a write.
+pub fn sweep(connection: &Connection, from: &[u8], now: i64) -> Result<Option<Vec<u8>>, Fault> {
+    let last: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT key FROM claim WHERE key > ? ORDER BY key LIMIT 1 OFFSET ?")?
+        .query_row(params![from, PART], |row| row.get(0))
+        .optional()?;
+    connection
+        .prepare_cached("DELETE FROM claim WHERE key > ?1 AND (?2 IS NULL OR key <= ?2) AND until <= ?3")?
+        .execute(params![from, last, now])?;
+    Ok(last)
+}

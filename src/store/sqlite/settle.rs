@@ -1,0 +1,255 @@
+//! What the writer does for the store: intake and settle, each all or nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::claims::{self, Seen};
+use super::journal::JournalWriter;
+use super::sweep::Sweeper;
+use super::{Reply, cursors, dead_letters, groups, tables};
+use crate::message::{Fault, Text, Value};
+use crate::queue::EntryRef;
+use crate::queue::embedded::{Released, Work, Writing, faults};
+use crate::store::{Accepted, Event, Hop, Intake, Retention, Settlement, Stored};
+
+/// Come back after: the quota or the disk may have room again.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
+pub enum Operation {
+    Intake {
+        arrivals: Vec<Intake>,
+        cursor: Option<(Text, Value)>,
+        accepted: Vec<Accepted>,
+        reply: Reply<Vec<Accepted>>,
+    },
+    Settle {
+        settlement: Box<Settlement>,
+        reply: Reply<()>,
+    },
+    Release {
+        queue: Text,
+        key: Text,
+        reply: Reply<()>,
+    },
+    Sweep {
+        now: Timestamp,
+        retention: Retention,
+        more: bool,
+        reply: Reply<bool>,
+    },
+    Well {
+        reply: Reply<()>,
+    },
+}
+
+pub struct StoreWork {
+    journal: JournalWriter,
+    sweeper: Sweeper,
+    /// Most entries of one queue before its intake is refused.
+    quota: u64,
+}
+
+impl StoreWork {
+    pub fn new(connection: &Connection, quota: u64) -> Result<StoreWork, Fault> {
+        Ok(StoreWork { journal: JournalWriter::load(connection)?, sweeper: Sweeper::default(), quota })
+    }
+}
+
+impl Work for StoreWork {
+    type Operation = Operation;
+
+    fn apply(&mut self, operation: &mut Operation, writing: &mut Writing<'_>) -> Result<(), Fault> {
+        match operation {
+            Operation::Intake { arrivals, cursor, accepted, .. } => {
+                *accepted = self.intake(arrivals, cursor.as_ref(), writing)?;
+                Ok(())
+            }
+            Operation::Settle { settlement, .. } => self.settle(settlement, writing),
+            Operation::Release { queue, key, .. } => {
+                if let Released::Held { queue, key, .. } = writing.release(queue, key, None)? {
+                    writing.released(queue, key);
+                }
+                Ok(())
+            }
+            Operation::Sweep { now, retention, more, .. } => {
+                *more = self.sweeper.sweep(writing.connection, *now, *retention)?;
+                Ok(())
+            }
+            Operation::Well { .. } => {
+                room(writing)?;
+                let sql = "INSERT OR REPLACE INTO fact (name, value) VALUES ('well', coalesce((SELECT value FROM fact WHERE name = 'well'), 0) + 1)";
+                writing.connection.prepare_cached(sql)?.execute([])?;
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, writing: &mut Writing<'_>) -> Result<(), Fault> {
+        self.journal.write(writing.connection, writing.now)
+    }
+
+    fn undone(&mut self) {
+        self.journal.undone();
+    }
+
+    fn committed(&mut self) {
+        self.journal.committed();
+    }
+
+    fn settles(operation: &Operation) -> bool {
+        match operation {
+            Operation::Settle { .. } | Operation::Release { .. } | Operation::Sweep { .. } => true,
+            Operation::Intake { .. } | Operation::Well { .. } => false,
+        }
+    }
+
+    fn reply(operation: Operation, result: Result<(), Fault>) {
+        // Whoever has stopped waiting does not want the answer.
+        match operation {
+            Operation::Intake { accepted, reply, .. } => drop(reply.send(result.map(|()| accepted))),
+            Operation::Settle { reply, .. } | Operation::Release { reply, .. } | Operation::Well { reply } => {
+                drop(reply.send(result));
+            }
+            Operation::Sweep { more, reply, .. } => drop(reply.send(result.map(|()| more))),
+        }
+    }
+}
+
+impl StoreWork {
+    fn intake(
+        &mut self,
+        arrivals: &[Intake],
+        cursor: Option<&(Text, Value)>,
+        writing: &mut Writing<'_>,
+    ) -> Result<Vec<Accepted>, Fault> {
+        room(writing)?;
+        for arrival in arrivals {
+            self.quota(arrival, writing)?;
+        }
+        let accepted: Vec<_> = arrivals.iter().map(|arrival| accept(arrival, writing)).collect::<Result<_, _>>()?;
+        if let Some((name, value)) = cursor {
+            cursors::write(writing.connection, name, value)?;
+        }
+        for (arrival, accepted) in arrivals.iter().zip(&accepted) {
+            self.tell(&arrival.hops, *accepted);
+        }
+        Ok(accepted)
+    }
+
+    fn quota(&self, arrival: &Intake, writing: &Writing<'_>) -> Result<(), Fault> {
+        let Stored::Entry(entry) = &arrival.stored else { return Ok(()) };
+        if writing.entries(&entry.queue) < self.quota {
+            return Ok(());
+        }
+        let sentence =
+            format!("{} messages wait in {}, which is its quota; nothing was stored", self.quota, entry.queue);
+        Err(Fault::retry("STORE-FULL", sentence).after(FULL_FOR))
+    }
+
+    /// The journal says what became of an arrival, which its sender could not know.
+    fn tell(&mut self, hops: &[Hop], accepted: Accepted) {
+        let (event, message) = match accepted {
+            Accepted::New(_) => {
+                self.journal.add(hops);
+                return;
+            }
+            Accepted::Repeat(message) => (Event::Repeat, message),
+            Accepted::Conflict(message) => (Event::Conflict, message),
+        };
+        if let Some(first) = hops.first() {
+            self.journal.add(&[Hop { event, message, ..first.clone() }]);
+        }
+    }
+
+    fn settle(&mut self, settlement: &Settlement, writing: &mut Writing<'_>) -> Result<(), Fault> {
+        for (queue, key) in &settlement.held {
+            let stopped = stopped_by(&settlement.ended, queue, key, writing)?;
+            writing.hold(queue, key, stopped)?;
+        }
+        for at in &settlement.ended {
+            writing.end(*at)?;
+        }
+        for retry in &settlement.retries {
+            writing.retry(retry.at, retry.due, retry.counts)?;
+        }
+        let placed = deal_with_dead(settlement, writing)?;
+        for (index, output) in settlement.outputs.iter().enumerate() {
+            if !placed.contains(&index) {
+                writing.store(output)?;
+            }
+        }
+        let connection = writing.connection;
+        settlement.dead.iter().try_for_each(|dead| dead_letters::write(connection, dead))?;
+        settlement.rows.iter().try_for_each(|row| tables::write(connection, row))?;
+        settlement.groups.iter().try_for_each(|group| groups::write(connection, group, writing.now))?;
+        settlement.cursors.iter().try_for_each(|(name, value)| cursors::write(connection, name, value))?;
+        self.journal.add(&settlement.hops);
+        Ok(())
+    }
+}
+
+fn room(writing: &Writing<'_>) -> Result<(), Fault> {
+    if writing.open_to_intake { Ok(()) } else { Err(faults::full().after(FULL_FOR)) }
+}
+
+fn accept(arrival: &Intake, writing: &mut Writing<'_>) -> Result<Accepted, Fault> {
+    let message = match &arrival.stored {
+        Stored::Entry(entry) => entry.message,
+        Stored::Dead(dead) => dead.message,
+    };
+    match arrival.claim.as_ref().map(|claim| claims::claim(writing, claim)).transpose()? {
+        Some(Seen::Same(first)) => return Ok(Accepted::Repeat(first)),
+        Some(Seen::Other) => {
+            let conflict = dead_letters::conflict(arrival, message, writing.now);
+            dead_letters::write(writing.connection, &conflict)?;
+            return Ok(Accepted::Conflict(conflict.message));
+        }
+        Some(Seen::New) | None => {}
+    }
+    match &arrival.stored {
+        Stored::Entry(entry) => drop(writing.store(entry)?),
+        Stored::Dead(dead) => dead_letters::write(writing.connection, dead)?,
+    }
+    Ok(Accepted::New(message))
+}
+
+/// The ended entry of a key that is to be held: a replay takes its place again.
+fn stopped_by(
+    ended: &[EntryRef],
+    queue: &Text,
+    key: &Text,
+    writing: &Writing<'_>,
+) -> Result<Option<(EntryRef, crate::message::MessageId)>, Fault> {
+    for at in ended.iter().filter(|at| writing.is_of(**at, queue)) {
+        if let Some((found, message)) = writing.identity(*at)?
+            && found.as_ref() == Some(key)
+        {
+            return Ok(Some((*at, message)));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes dead letters that are dealt with. Where one had stopped its key, the key goes on, and its replay goes first:
+/// gives the outputs that were stored that way.
+fn deal_with_dead(settlement: &Settlement, writing: &mut Writing<'_>) -> Result<Vec<usize>, Fault> {
+    let mut placed = Vec::new();
+    for message in &settlement.dead_ended {
+        let replay = dead_letters::remove(writing.connection, *message)?;
+        let Some(key) = &replay.key else { continue };
+        let Released::Held { queue, key, at } = writing.release(&replay.queue, key, Some(replay.message))? else {
+            continue;
+        };
+        let output = settlement.outputs.iter().position(|output| {
+            output.message == replay.message && output.queue == replay.queue && output.key.as_ref() == Some(&key)
+        });
+        if let (Some(at), Some(index)) = (at, output) {
+            writing.store_at(at, &settlement.outputs[index])?;
+            placed.push(index);
+        }
+        writing.released(queue, key);
+    }
+    Ok(placed)
+}
