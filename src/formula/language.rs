@@ -68,7 +68,7 @@ impl Tables for SampleTables {
 
 /// Reads one file of `tests/language/` and runs its steps: `filter`, `map`, `set`, as in a pipeline.
 fn run(name: &str, text: &str) {
-    let (mut files, environment) = (Files::default(), Environment::default());
+    let (files, environment) = (Files::default(), Environment::default());
     let file = files.add(name, text);
     let mut reader = Reader::new(&files, &environment);
     let node = parse(file, text, &mut reader.problems);

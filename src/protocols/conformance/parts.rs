@@ -69,7 +69,7 @@ pub fn read_yaml<T>(
     yaml: &str,
     read: impl FnOnce(&mut MapReader<'_>, &mut Reader<'_>) -> Option<T>,
 ) -> Result<T, String> {
-    let mut files = Files::default();
+    let files = Files::default();
     let file = files.add("pipelines/test/pipeline.yaml", yaml);
     assert_eq!(file, FileId::default());
     let environment =
