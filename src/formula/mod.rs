@@ -10,6 +10,7 @@ mod evaluator;
 mod faults;
 mod functions;
 mod lexer;
+mod manual;
 mod parser;
 mod path;
 mod query;
@@ -33,7 +34,9 @@ use jiff::Timestamp;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use parser::Expression;
 
-pub use functions::{Family, Function, Kind, Need, Parameter, SAMPLE, all, manual, page};
+pub use faults::CODES;
+pub use functions::{Family, Function, Kind, Need, Parameter, all, page};
+pub use manual::{SAMPLE, manual};
 pub use path::Path;
 pub use template::Template;
 

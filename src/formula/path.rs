@@ -383,7 +383,7 @@ fn bracket(text: &str) -> usize {
 
 fn compile(text: &str) -> Result<Compiled, Issue> {
     let scanned = if text.starts_with('$') { scan(text) } else { 0 };
-    if scanned < text.len() {
+    if scanned == 0 || scanned < text.len() {
         return Err(trailing(text, scanned));
     }
     let whole = |message: &str, label: &str| Issue::new(0, text.len(), message, label);

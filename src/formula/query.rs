@@ -234,14 +234,42 @@ impl<'v> Run<'v> {
         })
     }
 
-    fn inner(&self, inner: &Inner, current: &'v Value) -> Result<Vec<&'v Value>, TooMuch> {
-        let base = match inner.origin {
+    fn base(&self, origin: Origin, current: &'v Value) -> Option<&'v Value> {
+        match origin {
             Origin::Current => Some(current),
             Origin::Document => Some(self.frame.scope.document),
             Origin::Item => self.frame.scope.item.map(|(item, _)| item),
             Origin::Outer => self.frame.outer,
-        };
-        base.map_or(Ok(Vec::new()), |base| self.query(&inner.query, base))
+        }
+    }
+
+    fn inner(&self, inner: &Inner, current: &'v Value) -> Result<Vec<&'v Value>, TooMuch> {
+        self.base(inner.origin, current).map_or(Ok(Vec::new()), |base| self.query(&inner.query, base))
+    }
+
+    /// What a query finds, if it is exactly one value; names and indexes are followed without a list.
+    fn one(&self, inner: &Inner, current: &'v Value) -> Result<Option<&'v Value>, TooMuch> {
+        let Some(mut value) = self.base(inner.origin, current) else { return Ok(None) };
+        for segment in &inner.query.0 {
+            let next = match (segment.descends, segment.selectors.as_slice(), value) {
+                (false, [Selector::Name(name)], _) => value.get(name),
+                (false, [Selector::Index(index)], Value::List(items)) => {
+                    path::position(*index, items.len()).map(|at| &items[at])
+                }
+                (false, [Selector::Index(_)], _) => None,
+                _ => {
+                    return Ok(match self.inner(inner, current)?.as_slice() {
+                        [one] => Some(*one),
+                        _ => None,
+                    });
+                }
+            };
+            match next {
+                Some(next) => value = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(value))
     }
 
     fn operand<'o>(&self, operand: &'o Operand, current: &'v Value) -> Result<Option<Operated<'o>>, TooMuch>
@@ -250,10 +278,7 @@ impl<'v> Run<'v> {
     {
         Ok(match operand {
             Operand::Constant(value) => Some(Operated::Borrowed(value)),
-            Operand::Found(inner) => match self.inner(inner, current)?.as_slice() {
-                [one] => Some(Operated::Borrowed(one)),
-                _ => None,
-            },
+            Operand::Found(inner) => self.one(inner, current)?.map(Operated::Borrowed),
             Operand::Length(inner) => self.operand(inner, current)?.and_then(|value| {
                 Some(Operated::Computed(match value.value() {
                     Value::Text(text) => text.chars().count().into(),

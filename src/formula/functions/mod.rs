@@ -14,7 +14,6 @@ mod tables;
 mod text;
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use regex::{Regex, RegexBuilder};
@@ -108,7 +107,7 @@ pub(super) enum Special {
     Has,
 }
 
-const FAMILIES: &[(Family, &str, &[Function])] = &[
+pub(super) const FAMILIES: &[(Family, &str, &[Function])] = &[
     (Family::Text, "Text", text::ALL),
     (Family::Numbers, "Numbers", numbers::ALL),
     (Family::Dates, "Dates", dates::ALL),
@@ -140,39 +139,6 @@ pub fn page(name: &str) -> Option<String> {
         function.example,
         function.gives
     ))
-}
-
-/// The document the examples are about.
-pub const SAMPLE: &str = r#"{
-  "name": "Zoé Martin",
-  "phone": null,
-  "qty": "2",
-  "status": "paid",
-  "price": 12.50,
-  "lines": [
-    { "gtin": "4006381333931", "qty": 2, "net": 19.98 },
-    { "gtin": "96385074", "qty": 1, "net": 5.00 }
-  ]
-}"#;
-
-/// The reference of all functions, as Markdown.
-pub fn manual() -> String {
-    let mut out = String::new();
-    for (_, title, functions) in FAMILIES {
-        let mut line = |text: &str| writeln!(out, "{text}").expect("writing to a string does not fail");
-        line(&format!("\n### {title}\n\n| function | what it gives | example | result |\n|---|---|---|---|"));
-        for function in *functions {
-            let cell = |text: &str| text.replace('|', "\\|");
-            line(&format!(
-                "| `{}` | {} | `{}` | `{}` |",
-                cell(&function.signature()),
-                cell(function.about),
-                cell(function.example),
-                cell(function.gives)
-            ));
-        }
-    }
-    out
 }
 
 impl Function {
