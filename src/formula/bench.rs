@@ -102,7 +102,7 @@ fn paths_and_maps() {
     let sample = Sample::new(&text);
     let scope = sample.scope();
     println!("an order of {} bytes, best of 5", text.len());
-    let mut compare = |what: &str, paths: &[&str]| {
+    let compare = |what: &str, paths: &[&str]| {
         let ours: Vec<_> = paths.iter().map(|path| Path::parse(path).expect(path)).collect();
         let theirs: Vec<_> = paths.iter().map(|path| parse_json_path(path).expect(path)).collect();
         let own = measure(&format!("{what}: ours"), 20_000, || {

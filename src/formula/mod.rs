@@ -143,9 +143,10 @@ impl Formula {
         &self.0.text
     }
 
-    /// What is wrong with the `table()` calls, given the tables that exist: for the caller that knows them.
-    pub fn check(&self, tables: &dyn Tables) -> Vec<Issue> {
-        checker::check_tables(&self.0.root, tables)
+    /// What is wrong with the `table()` calls, given the tables that exist: `has_column(table, column)` answers `None` where
+    /// there is no such table. For the caller that knows them.
+    pub fn check(&self, has_column: &dyn Fn(&str, &str) -> Option<bool>) -> Vec<Issue> {
+        checker::check_tables(&self.0.root, has_column)
     }
 
     /// Calls `see` with every path it reads, for checks such as "this required input is never used".

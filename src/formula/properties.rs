@@ -194,6 +194,15 @@ proptest! {
         prop_assert_eq!(run(format!("({one}) < ({two})")), Value::Bool(a < b));
     }
 
+    #[test]
+    fn no_data_upsets_a_function(text in any_text()) {
+        let sample = Sample { document: Value::from(text), ..Sample::new("null") };
+        for function in ["number($)", "date($)", "date($, '%d/%m/%Y %H:%M')", "phone($, 'FR')", "email($)", "gtin($)", "sscc($)",
+            "luhn($)", "country($)", "ascii($)", "url($)", "substring($, -3, 2)", "extract($, '[0-9]+')", "split($, ',')"] {
+            let _ = Formula::parse(function).expect("a formula").evaluate(&sample.scope());
+        }
+    }
+
     /// Tax and net always add up to the amount.
     #[test]
     fn vat_and_net_add_up(cents in -10_i64.pow(9)..10_i64.pow(9), rate in 0_u32..1000) {
