@@ -13,7 +13,6 @@ mod lexer;
 mod manual;
 mod parser;
 mod path;
-mod query;
 mod reading;
 mod template;
 mod traps;
