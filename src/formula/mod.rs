@@ -35,7 +35,7 @@ use parser::Expression;
 
 pub use functions::{Family, Function, Kind, Need, Parameter, SAMPLE, all, manual, page};
 pub use path::Path;
-pub use template::Template;
+pub use template::{Template, in_item};
 
 /// Longest text and list a formula may make: past it, `FORMULA-LIMIT`.
 pub const MAX_TEXT: usize = 1024 * 1024;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jsonpath_rust::parser::model::{Segment, Selector};
 use jsonpath_rust::parser::parse_json_path;
 
-use super::query::Query;
+use super::query::{self, Query};
 use super::{Frame, Issue, MAX_ITEMS, Scope, faults};
 use crate::config::nearest;
 use crate::message::{Fault, Map, Text, Value};
@@ -177,7 +177,7 @@ impl Compiled {
                 }
             }
             (Some(query), base) => {
-                let selected = query.select(base, frame.scope.document).map_err(|_| too_many(&self.text))?;
+                let selected = query.select(base, frame).map_err(|_| too_many(&self.text))?;
                 for element in selected {
                     let place_of = || locate(base, element, here()).unwrap_or_else(here);
                     self.take(element, &rest.tail, &mut found, place_of)?;
@@ -398,7 +398,7 @@ fn compile(text: &str) -> Result<Compiled, Issue> {
         Some(segments) => (segments, true),
         None => (&text[name_end..], false),
     };
-    let query = parse_json_path(&format!("${segments}")).map_err(|_| bad_segments(text, name_end))?;
+    let query = parse_json_path(&format!("${}", query::marked(segments))).map_err(|_| bad_segments(text, name_end))?;
     let (head, rest) = cut(query.segments).map_err(|said| whole(&said, "RFC 9535 knows no more"))?;
     match root {
         Root::Index if !head.is_empty() || rest.is_some() => {

@@ -4,13 +4,14 @@
 //! binary floating point, knows no bound, and its `$` in a filter cannot be the document when the path begins at `$item`.
 //! Here numbers are exact, the work is bounded, and patterns are compiled once. docs/decisions/0001-paths.md has the numbers.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
 use jsonpath_rust::parser::model;
 use regex::{Regex, RegexBuilder};
 
-use super::{MAX_ITEMS, path};
+use super::{Frame, MAX_ITEMS, path};
 use crate::message::{Number, Text, Value};
 
 /// Most values looked at for one path in one message: `..` inside a filter inside `..` ends here.
@@ -46,12 +47,24 @@ enum Test {
     Matches(Operand, Regex),
 }
 
-/// A query inside a filter, from the value being tested or from the document.
+/// A query inside a filter.
 #[derive(Debug)]
 struct Inner {
-    from_document: bool,
+    origin: Origin,
     query: Query,
 }
+
+/// Where a query inside a filter begins. RFC 9535 knows `@` and `$`; we know `$item` and `$outer` too.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Current,
+    Document,
+    Item,
+    Outer,
+}
+
+/// Stands before `item` and `outer` in what the parser reads: `$item.x` in a filter is read as a field of `$` so marked.
+const MARK: &str = "\u{e000}";
 
 #[derive(Debug)]
 enum Operand {
@@ -82,16 +95,45 @@ impl Query {
         segments.iter().map(segment).collect::<Result<_, _>>().map(Query)
     }
 
-    /// What the segments select below `base`; `$` in filters is `document`.
-    pub fn select<'v>(&self, base: &'v Value, document: &'v Value) -> Result<Vec<&'v Value>, TooMuch> {
-        let run = Run { document, visits: Cell::new(0) };
+    /// What the segments select below `base`.
+    pub fn select<'v>(&self, base: &'v Value, frame: &Frame<'v>) -> Result<Vec<&'v Value>, TooMuch> {
+        let run = Run { frame: *frame, visits: Cell::new(0) };
         run.query(self, base)
     }
 }
 
-/// One selection: the document, and how many values were looked at.
+/// `$item` and `$outer` in brackets, as the parser can read them.
+pub fn marked(segments: &str) -> Cow<'_, str> {
+    if !segments.contains("$item") && !segments.contains("$outer") {
+        return Cow::Borrowed(segments);
+    }
+    // Even pieces stand outside quotes; a quote inside a quoted name only delays the mark, and the parser then refuses.
+    let mut out = String::with_capacity(segments.len() + 16);
+    let mut quote = None;
+    let mut rest = segments;
+    while let Some(character) = rest.chars().next() {
+        let root = ["$item", "$outer"].into_iter().find(|root| quote.is_none() && rest.starts_with(root));
+        if let Some(root) = root {
+            out.push_str("$.");
+            out.push_str(MARK);
+            out.push_str(&root[1..]);
+            rest = &rest[root.len()..];
+            continue;
+        }
+        match (quote, character) {
+            (None, '\'' | '"') => quote = Some(character),
+            (Some(open), character) if open == character => quote = None,
+            _ => {}
+        }
+        out.push(character);
+        rest = &rest[character.len_utf8()..];
+    }
+    Cow::Owned(out)
+}
+
+/// One selection: where its filters may begin, and how many values were looked at.
 struct Run<'v> {
-    document: &'v Value,
+    frame: Frame<'v>,
     visits: Cell<usize>,
 }
 
@@ -193,7 +235,13 @@ impl<'v> Run<'v> {
     }
 
     fn inner(&self, inner: &Inner, current: &'v Value) -> Result<Vec<&'v Value>, TooMuch> {
-        self.query(&inner.query, if inner.from_document { self.document } else { current })
+        let base = match inner.origin {
+            Origin::Current => Some(current),
+            Origin::Document => Some(self.frame.scope.document),
+            Origin::Item => self.frame.scope.item.map(|(item, _)| item),
+            Origin::Outer => self.frame.outer,
+        };
+        base.map_or(Ok(Vec::new()), |base| self.query(&inner.query, base))
     }
 
     fn operand<'o>(&self, operand: &'o Operand, current: &'v Value) -> Result<Option<Operated<'o>>, TooMuch>
@@ -335,8 +383,8 @@ fn negated(test: Test, not: bool) -> Test {
 
 fn exists(test: &model::Test) -> Result<Test, String> {
     match test {
-        model::Test::RelQuery(segments) => Ok(Test::Exists(inner(segments, false)?)),
-        model::Test::AbsQuery(query) => Ok(Test::Exists(inner(&query.segments, true)?)),
+        model::Test::RelQuery(segments) => Ok(Test::Exists(inner(segments, Origin::Current)?)),
+        model::Test::AbsQuery(query) => Ok(Test::Exists(inner(&query.segments, Origin::Document)?)),
         model::Test::Function(function) => match &**function {
             model::TestFunction::Match(text, pattern) => Ok(Test::Matches(argument(text)?, regex(pattern, true)?)),
             model::TestFunction::Search(text, pattern) => Ok(Test::Matches(argument(text)?, regex(pattern, false)?)),
@@ -348,15 +396,34 @@ fn exists(test: &model::Test) -> Result<Test, String> {
     }
 }
 
-fn inner(segments: &[model::Segment], from_document: bool) -> Result<Inner, String> {
-    Ok(Inner { from_document, query: Query::compile(segments)? })
+fn inner(segments: &[model::Segment], origin: Origin) -> Result<Inner, String> {
+    let query = Query::compile(segments)?;
+    Ok(match origin {
+        Origin::Document => from_root(query.0),
+        origin => Inner { origin, query },
+    })
+}
+
+/// A query from `$`, or from what the mark on its first name says.
+fn from_root(mut segments: Vec<Segment>) -> Inner {
+    let marked = match segments.first().map(|segment| segment.selectors.as_slice()) {
+        Some([Selector::Name(name)]) => name.strip_prefix(MARK),
+        _ => None,
+    };
+    let origin = match marked {
+        Some("item") => Origin::Item,
+        Some("outer") => Origin::Outer,
+        _ => return Inner { origin: Origin::Document, query: Query(segments) },
+    };
+    segments.remove(0);
+    Inner { origin, query: Query(segments) }
 }
 
 fn comparable(comparable: &model::Comparable) -> Result<Operand, String> {
     match comparable {
         model::Comparable::Literal(literal) => self::literal(literal).map(Operand::Constant),
         model::Comparable::SingularQuery(query) => {
-            let (steps, from_document) = match query {
+            let (steps, from_root) = match query {
                 model::SingularQuery::Current(steps) => (steps, false),
                 model::SingularQuery::Root(steps) => (steps, true),
             };
@@ -367,7 +434,11 @@ fn comparable(comparable: &model::Comparable) -> Result<Operand, String> {
                     model::SingularQuerySegment::Name(name) => Selector::Name(name.as_str().into()),
                 }],
             };
-            Ok(Operand::Found(Inner { from_document, query: Query(steps.iter().map(step).collect()) }))
+            let segments = steps.iter().map(step).collect();
+            Ok(Operand::Found(match from_root {
+                true => self::from_root(segments),
+                false => Inner { origin: Origin::Current, query: Query(segments) },
+            }))
         }
         model::Comparable::Function(function) => match function {
             model::TestFunction::Length(of) => Ok(Operand::Length(Box::new(argument(of)?))),
@@ -388,8 +459,8 @@ fn argument(argument: &model::FnArg) -> Result<Operand, String> {
     match argument {
         model::FnArg::Literal(literal) => self::literal(literal).map(Operand::Constant),
         model::FnArg::Test(test) => match &**test {
-            model::Test::RelQuery(segments) => Ok(Operand::Found(inner(segments, false)?)),
-            model::Test::AbsQuery(query) => Ok(Operand::Found(inner(&query.segments, true)?)),
+            model::Test::RelQuery(segments) => Ok(Operand::Found(inner(segments, Origin::Current)?)),
+            model::Test::AbsQuery(query) => Ok(Operand::Found(inner(&query.segments, Origin::Document)?)),
             model::Test::Function(function) => comparable(&model::Comparable::Function((**function).clone())),
         },
         model::FnArg::Filter(_) => Err("a function in a filter takes a path or a literal".to_owned()),

@@ -3,12 +3,13 @@
 //! What a scalar is, is decided by how it is written: one that begins with `=` is a formula, with `$` a path, and `${…}` is a
 //! reference. What a reference brings in is never itself read as a path or formula.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::template::{Each, Part};
-use super::{Condition, Formula, Issue, Path, Template, traps};
+use super::{Condition, Formula, Issue, Path, Tables, Template, traps};
 use crate::config::{Key, Kind, Node, Reader, Setting, Shape, Span};
-use crate::message::{Map, Text, Value};
+use crate::message::{Fault, Map, Text, Value};
 
 impl Setting for Path {
     fn shape() -> Shape {
@@ -33,7 +34,7 @@ impl Setting for Formula {
             reader.error(node.span, "a formula begins with `=`").label("a formula is expected here");
             return None;
         };
-        let read = Formula::parse(formula);
+        let read = Formula::parse(formula).and_then(|formula| known_tables(formula, reader));
         settle(node, reader, &text, 1, "formula", read)
     }
 }
@@ -59,8 +60,27 @@ impl Setting for Condition {
                 .help(format!("write {}", traps::quoted(&text[1..])));
             return None;
         }
-        let read = Condition::parse(&text);
+        let read = Condition::parse(&text).and_then(|condition| known_tables(condition.0, reader).map(Condition));
         settle(node, reader, &text, 0, "condition", read)
+    }
+}
+
+/// The formula, unless it reads a table or a column that does not exist.
+fn known_tables(formula: Formula, reader: &Reader<'_>) -> Result<Formula, Vec<Issue>> {
+    let issues = reader.tables.as_ref().map(|tables| formula.check(&Columns(tables))).unwrap_or_default();
+    if issues.is_empty() { Ok(formula) } else { Err(issues) }
+}
+
+/// The columns of tables, without rows.
+struct Columns<'r>(&'r BTreeMap<Text, Vec<Text>>);
+
+impl Tables for Columns<'_> {
+    fn row(&self, _table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
+        Ok(None)
+    }
+
+    fn has_column(&self, table: &str, column: &str) -> Option<bool> {
+        self.0.get(table).map(|columns| columns.iter().any(|known| known == column))
     }
 }
 
@@ -150,7 +170,7 @@ fn each_map(node: &Node, each: &Node, fields: &[(Key, Node)], reader: &mut Reade
     }
     let mut right = true;
     for (key, _) in fields.iter().filter(|(key, _)| !KNOWN.contains(&key.name.as_str())) {
-        reader.unknown(key.span, "key beside `each`", &key.name, KNOWN);
+        reader.unknown(key.span, "key", &key.name, KNOWN);
         right = false;
     }
     let list = part(each, reader).filter(|list| {
@@ -234,3 +254,6 @@ fn start_in_file(node: &Node, text: &str, reader: &Reader<'_>) -> Option<u32> {
 pub(super) fn source<'r>(span: Span, reader: &Reader<'r>) -> Option<&'r str> {
     (!reader.files.is_empty()).then(|| reader.files.text(span.file))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Condition, Formula, Frame, MAX_ITEMS, Path, Scope, evaluator, faults};
 use crate::config::Span;
-use crate::message::{Fault, Map, Text, Value};
+use crate::message::{Fault, Map, Next, Text, Value};
 
 /// What a map writes: constants, paths and formulas in the shape of the value to come, with `each` for lists.
 #[derive(Clone, Debug)]
@@ -185,7 +185,11 @@ impl<'v> Frame<'v> {
 }
 
 /// A fault about `$item.price` says which item: `$.lines[3].price`.
-fn in_item(fault: Fault, list: &str, index: usize) -> Fault {
+pub fn in_item(fault: Fault, list: &str, index: usize) -> Fault {
+    // Only what is wrong with the message has a place in it.
+    if fault.next() != Next::Refuse {
+        return fault;
+    }
     let item = format!("{}[{index}]", list.trim_end_matches('?'));
     let place = match fault.position() {
         None => return fault.at(item),

@@ -278,6 +278,10 @@ fn refused(text: &str, expect: &[&str]) {
 fn mistakes_are_told_with_their_place() {
     refused("rond($.a) > 1", &["`rond` unknown function `rond`; did you mean `round`?"]);
     refused("$.a = 1", &["`=` `=` is no part of a formula; equal is written `==`"]);
+    refused(
+        "first($.lines).a == 1",
+        &["`.` `.` is no part of a formula; a field is chosen inside the path: first($.lines[*].name)"],
+    );
     refused("$.a && $.b", &["`&&` `&&` is no part of a formula; write `and`"]);
     refused("$.a == \"x\"", &["`\"` `\"` is no part of a formula; text stands between single quotes: 'text'"]);
     refused("$.a == paid", &["`paid` unknown word `paid`; a text is written 'paid', a field `$.paid`"]);

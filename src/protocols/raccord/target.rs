@@ -20,9 +20,16 @@ const DEEPEST: u32 = 16;
 const HEADERS: &str = "headers";
 
 impl TargetSettings for RaccordTargetSettings {
-    /// The other pipeline may start after this one: it is looked for with each delivery.
     fn open(&self, _name: &str, codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Arc<dyn Target>, Fault> {
-        Ok(Arc::new(RaccordTarget { pipeline: self.pipeline.clone(), codec, pipelines: around.pipelines.clone() }))
+        Ok(Arc::new(RaccordTarget {
+            pipeline: self.pipeline.clone(),
+            codec,
+            pipelines: around.pipelines.clone(),
+        }))
+    }
+
+    fn hands_to(&self) -> Option<&str> {
+        Some(&self.pipeline)
     }
 }
 
@@ -170,12 +177,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipeline_that_does_not_run_is_waited_for() {
-        let target = open(&Arc::default(), "stok").unwrap_or_else(|fault| panic!("{fault}"));
-        let prepared = Prepared { body: bytes::Bytes::from_static(b"{}"), address: Map::new() };
-        let delivery = Delivery { id: MessageId::derive(&[b"x"]), time: jiff::Timestamp::UNIX_EPOCH, prepared, attempt: 1 };
-        let fault = target.deliver(&delivery).await.expect_err("there is none");
-        assert_eq!((fault.code(), fault.next()), ("RACCORD-PIPELINE", Next::Reconnect));
+    async fn an_unknown_pipeline_is_told_when_it_opens() {
+        let fault = open(&Arc::default(), "stok").err().expect("there is none");
+        assert_eq!((fault.code(), fault.next()), ("RACCORD-PIPELINE", Next::Misconfigured));
         assert!(fault.to_string().contains("`stok`"), "{fault}");
     }
 
