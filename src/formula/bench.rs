@@ -88,7 +88,7 @@ fn measure(what: &str, rounds: u32, mut run: impl FnMut()) -> f64 {
 }
 
 fn template(text: &str) -> Template {
-    let (mut files, environment) = (Files::default(), Environment::default());
+    let (files, environment) = (Files::default(), Environment::default());
     let file = files.add("map.yaml", text);
     let mut reader = Reader::new(&files, &environment);
     let node = parse(file, text, &mut reader.problems).expect("this is YAML");

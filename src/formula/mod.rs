@@ -70,9 +70,6 @@ pub struct Scope<'a> {
 pub trait Tables: Send + Sync {
     /// The row of `table` whose key column is `key`: its columns by name. `Err` where there is no such table.
     fn row(&self, table: &str, key: &str) -> Result<Option<&Map>, Fault>;
-
-    /// Whether the table exists and has the column, for the checker.
-    fn has_column(&self, table: &str, column: &str) -> Option<bool>;
 }
 
 /// A formula: `round($.qty * $.unit_price, 2)`, without the `=` that marks it in YAML.

@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn no_file_upsets_the_reader(text in any_text(), key in "[a-z]{0,3}(: =|: \\$|: )") {
         let text = format!("{key}{text}");
-        let (mut files, environment) = (Files::default(), Environment { only: Some(Default::default()), ..Default::default() });
+        let (files, environment) = (Files::default(), Environment { only: Some(Default::default()), ..Default::default() });
         let file = files.add("map.yaml", text.as_str());
         let mut reader = Reader::new(&files, &environment);
         let template = parse(file, &text, &mut reader.problems).and_then(|node| Template::read(&node, &mut reader));

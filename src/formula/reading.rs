@@ -3,13 +3,12 @@
 //! What a scalar is, is decided by how it is written: one that begins with `=` is a formula, with `$` a path, and `${…}` is a
 //! reference. What a reference brings in is never itself read as a path or formula.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::template::{Each, Part};
-use super::{Condition, Formula, Issue, Path, Tables, Template, traps};
+use super::{Condition, Formula, Issue, Path, Template, traps};
 use crate::config::{Key, Kind, Node, Reader, Setting, Shape, Span};
-use crate::message::{Fault, Map, Text, Value};
+use crate::message::{Map, Text, Value};
 
 impl Setting for Path {
     fn shape() -> Shape {
@@ -67,21 +66,11 @@ impl Setting for Condition {
 
 /// The formula, unless it reads a table or a column that does not exist.
 fn known_tables(formula: Formula, reader: &Reader<'_>) -> Result<Formula, Vec<Issue>> {
-    let issues = reader.tables.as_ref().map(|tables| formula.check(&Columns(tables))).unwrap_or_default();
+    let issues = match &reader.tables {
+        Some(tables) => formula.check(&|table, column| Some(tables.get(table)?.iter().any(|known| known == column))),
+        None => Vec::new(),
+    };
     if issues.is_empty() { Ok(formula) } else { Err(issues) }
-}
-
-/// The columns of tables, without rows.
-struct Columns<'r>(&'r BTreeMap<Text, Vec<Text>>);
-
-impl Tables for Columns<'_> {
-    fn row(&self, _table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
-        Ok(None)
-    }
-
-    fn has_column(&self, table: &str, column: &str) -> Option<bool> {
-        self.0.get(table).map(|columns| columns.iter().any(|known| known == column))
-    }
 }
 
 impl Setting for Template {

@@ -1,7 +1,7 @@
 //! The language as its users meet it: a text in, a value or a sentence out.
 
 use super::language::Sample;
-use super::{Condition, Formula, Path, SAMPLE, Tables};
+use super::{Condition, Formula, Path, SAMPLE};
 
 const ORDER: &str = r#"{
   "number": "1042", "odd name": 1, "a-b": 2, "qty": "5", "nothing": null, "empty": [], "big": 340123450000000017, "bigger": 340123450000000018,

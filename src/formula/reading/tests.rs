@@ -148,7 +148,7 @@ fn mistakes_stand_at_their_place_in_the_file() {
 #[test]
 fn tables_are_checked_at_their_place() {
     let text = "a: \"=upper(table('shops', $.a, 'b'))\"\nlines: { each: $.l, keep: \"table('stores', $item, 'x') == 'y'\", map: $item }\n";
-    let (mut files, environment) = (Files::default(), Environment::default());
+    let (files, environment) = (Files::default(), Environment::default());
     let file = files.add("map.yaml", text);
     let mut reader = Reader::new(&files, &environment);
     let node = parse(file, text, &mut reader.problems).expect("this is YAML");

@@ -94,10 +94,6 @@ impl Tables for NoTables {
     fn row(&self, table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
         Err(Fault::misconfigured("TABLE-UNKNOWN", format!("there is no table `{table}`")))
     }
-
-    fn has_column(&self, _table: &str, _column: &str) -> Option<bool> {
-        None
-    }
 }
 
 struct NoPipelines;
