@@ -231,6 +231,15 @@ impl Map {
         }
     }
 
+    /// Adds a field whose name is known to be new, without looking for it: the columns of a table, for each row.
+    pub(crate) fn append(&mut self, name: Text, value: Value) {
+        debug_assert!(!self.contains(&name), "`{name}` is there");
+        match &mut self.0 {
+            Fields::Few(fields) if fields.len() < FEW => fields.push((name, value)),
+            _ => drop(self.insert(name, value)),
+        }
+    }
+
     /// Removes `name`; the fields after it keep their order.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         match &mut self.0 {
@@ -397,6 +406,35 @@ mod tests {
         check("12,5", None);
         check("0x10", None);
         check("01000", None);
+    }
+
+    #[test]
+    fn maps_keep_their_order_and_their_names_once_whatever_their_size() {
+        for fields in [3_usize, FEW, FEW + 1, 100] {
+            let names: Vec<String> = (0..fields).map(|field| format!("f{field}")).collect();
+            let mut map: Map = names.iter().map(|name| (name.as_str(), 1_usize)).collect();
+            let reversed: Map = names.iter().rev().map(|name| (name.as_str(), 1_usize)).collect();
+            assert_eq!(map, reversed);
+            assert_eq!(map.insert("f1", 2_usize), Some(1_usize.into()));
+            assert_ne!(map, reversed);
+            assert_eq!(map.remove("f0"), Some(1_usize.into()));
+            assert_eq!((map.remove("f0"), map.contains("f1"), map.len()), (None, true, fields - 1));
+            map.append("f0".into(), Value::Null);
+            let order: Vec<&str> = map.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(order, names[1..].iter().chain(&names[..1]).map(String::as_str).collect::<Vec<_>>());
+            map.iter_mut().for_each(|(_, value)| *value = Value::Bool(true));
+            assert!(map.iter().rev().all(|(_, value)| *value == Value::Bool(true)));
+            assert!(map.into_iter().map(|(name, _)| name).eq(order_of(&names)));
+        }
+    }
+
+    fn order_of(names: &[String]) -> impl Iterator<Item = Text> {
+        names[1..].iter().chain(&names[..1]).map(Text::from)
+    }
+
+    #[test]
+    fn values_are_small() {
+        assert_eq!(size_of::<Value>(), 32);
     }
 
     #[test]
