@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::config::Size;
-use crate::queue::conformance::Place;
+use crate::message::Next;
+use crate::queue::conformance::{Place, consume, end, entry, settle, store, take};
 use crate::queue::embedded::{Crash, Gap, Scratch};
-use crate::store::scenario;
+use crate::store::{Stored, scenario};
 
 pub struct Folder {
     scratch: Scratch,
@@ -94,7 +95,157 @@ impl Place for Killed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_hold_when_killed() {
-    for seed in scenario::seeds(12) {
+    for seed in scenario::seeds(6) {
         scenario::run(&Killed::new(seed), seed, 60).await;
     }
+}
+
+/// A small disk of its own, unmounted after the test.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    fn new(options: &str) -> SmallDisk {
+        let scratch = Scratch::new();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&scratch.0)
+            .status()
+            .is_ok_and(|status| status.success());
+        assert!(mounted, "this test mounts a small disk: run it as root, or in `unshare --map-root-user --mount`");
+        SmallDisk(scratch)
+    }
+
+    fn remount(&self, options: &str) {
+        let status =
+            std::process::Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0.0).status();
+        assert!(status.is_ok_and(|status| status.success()), "the disk can be mounted again");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0.0).status();
+    }
+}
+
+/// Opening `folder` is refused with this code, in a sentence that has these words.
+fn refused(folder: &Path, code: &str, words: &str) {
+    let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
+    let fault = open(folder, &settings(), clock).err().expect("opening is refused");
+    assert_eq!((fault.code(), fault.next()), (code, Next::Misconfigured), "{fault}");
+    assert!(fault.to_string().contains(words), "{fault}");
+}
+
+#[tokio::test]
+async fn one_hub_a_folder() {
+    let place = Folder::new();
+    let engine = place.open().await;
+    refused(&place.path(), "STORE-LOCKED", &format!("process {} already runs", std::process::id()));
+    drop(engine);
+    place.open().await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_left_alone() {
+    let place = Folder::new();
+    drop(place.open().await);
+    let connection = rusqlite::Connection::open(place.path().join("raccord.db")).expect("it opens");
+    connection.execute_batch("PRAGMA user_version = 99").expect("it can be changed");
+    drop(connection);
+    refused(&place.path(), "STORE-VERSION", "schema 99");
+}
+
+#[tokio::test]
+async fn a_damaged_file_says_so() {
+    let place = Folder::new();
+    drop(place.open().await);
+    std::fs::write(place.path().join("raccord.db"), vec![b'x'; 100_000]).expect("it can be written");
+    refused(&place.path(), "STORE-CORRUPT", "restore it from a backup");
+}
+
+#[tokio::test]
+async fn damage_inside_stops_the_lane_and_not_the_hub() {
+    let place = Folder::new();
+    let engine = place.open().await;
+    store(&engine, &[entry("q", None, "1"), entry("other", None, "2")]).await;
+    drop(engine);
+    let connection = rusqlite::Connection::open(place.path().join("raccord.db")).expect("it opens");
+    for change in
+        ["headers = 'no'", "headers = NULL, message = x'01'", "message = 7", "message = zeroblob(16), start_at = -1"]
+    {
+        connection.execute_batch(&format!("UPDATE entry_1 SET {change}")).expect("it can be changed");
+        let engine = place.open().await;
+        let fault = consume(&engine, "q").await.next(1).await.expect_err(change);
+        assert_eq!((fault.code(), fault.next()), ("STORE-CORRUPT", Next::Misconfigured), "{change}: {fault}");
+        assert_eq!(take(&mut consume(&engine, "other").await, 1).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_says_so() {
+    let disk = SmallDisk::new("size=20m");
+    let folder = disk.0.0.join("data");
+    drop(open(&folder, &settings(), Clock::real()).expect("the engine opens"));
+    disk.remount("ro");
+    refused(&folder, "STORE-READONLY", "the right to write");
+    disk.remount("rw");
+    open(&folder, &settings(), Clock::real()).expect("the engine opens");
+}
+
+#[tokio::test]
+async fn a_quota_holds_the_intake_back() {
+    let place = Folder::new();
+    let engine =
+        open(&place.path(), &QueueSettings { quota: 3, ..settings() }, Clock::real()).expect("the engine opens");
+    let all: Vec<_> = (0..4).map(|n| entry("q", None, &n.to_string())).collect();
+    store(&engine, &all[..2]).await;
+    store(&engine, &all[2..3]).await;
+    let more = vec![Intake { claim: None, stored: Stored::Entry(all[3].clone()), hops: Vec::new() }];
+    let fault = engine.store.intake(more.clone(), None).await.expect_err("the queue is full");
+    assert!(matches!((fault.code(), fault.next()), ("STORE-FULL", Next::Retry { after: Some(_) })), "{fault}");
+    let mut consumer = consume(&engine, "q").await;
+    end(&engine, &take(&mut consumer, 1).await).await;
+    engine.store.intake(more, None).await.expect("there is room again");
+}
+
+/// Fills a small disk: intakes are refused, what was accepted is settled all the same, and room brings the intake back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_still_settles() {
+    let disk = SmallDisk::new("size=24m");
+    let folder = disk.0.0.join("data");
+    let settings = QueueSettings { reserve: Size(4 << 20), ..QueueSettings::default() };
+    let engine = open(&folder, &settings, Clock::real()).expect("the engine opens");
+    let body = "x".repeat(20_000);
+    let mut accepted = 0;
+    let fault = loop {
+        let arrival = Intake {
+            claim: None,
+            stored: Stored::Entry(entry("q", None, &format!("{accepted}{body}"))),
+            hops: Vec::new(),
+        };
+        match engine.store.intake(vec![arrival], None).await {
+            Ok(_) => accepted += 1,
+            Err(fault) => break fault,
+        }
+    };
+    assert!(matches!((fault.code(), fault.next()), ("STORE-FULL", Next::Retry { .. })), "{fault}");
+    assert!(engine.store.well().await.is_err());
+    // Somebody else takes the rest: only the ballast is left.
+    let other = disk.0.0.join("other");
+    let mut filler = std::fs::File::create(&other).expect("a file can be made");
+    while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
+    drop(filler);
+    let mut consumer = consume(&engine, "q").await;
+    for n in 0..accepted {
+        let out = take(&mut consumer, 1).await;
+        assert!(out[0].entry.body.starts_with(n.to_string().as_bytes()));
+        let outputs = vec![entry("q.to.erp", None, &format!("{n}"))];
+        settle(&engine, Settlement { ended: vec![out[0].at], outputs, ..Settlement::default() }).await;
+    }
+    assert!(!folder.join("reserve").exists(), "the ballast was needed, or this test shows nothing");
+    assert_eq!(engine.queue.depth("q.to.erp").await.expect("the depth is known").entries, accepted);
+    std::fs::remove_file(&other).expect("the file can be removed");
+    store(&engine, &[entry("q", None, "there is room again")]).await;
+    assert!(folder.join("reserve").exists(), "the ballast is kept again");
+    engine.store.well().await.expect("the store is well");
 }
