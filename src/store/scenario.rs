@@ -8,6 +8,7 @@
 //! - one effect: repeats come under the same idempotency key, which is all the peer needs;
 //! - order: the first effects of a key are in the order its messages were sent (for `a`, among those never given up).
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
@@ -210,17 +211,16 @@ impl<'a, P: Place> Scenario<'a, P> {
         let name = ["web", DESTINATIONS[0], DESTINATIONS[1]][queue];
         let engine = self.engine();
         let hub = self.hub.as_mut().expect("the hub runs");
-        if !hub.consumers.contains_key(&queue) {
-            match engine.queue.consume(name, WINDOW).await {
-                Ok(consumer) => drop(hub.consumers.insert(queue, consumer)),
-                outcome => {
-                    self.well(&outcome.map(|_| ()));
+        let consumer = match hub.consumers.entry(queue) {
+            Slot::Occupied(consumer) => consumer.into_mut(),
+            Slot::Vacant(place) => match engine.queue.consume(name, WINDOW).await {
+                Ok(consumer) => place.insert(consumer),
+                Err(fault) => {
+                    self.well(&Err::<(), _>(fault));
                     return Vec::new();
                 }
-            }
-        }
-        let hub = self.hub.as_mut().expect("the hub runs");
-        let consumer = hub.consumers.get_mut(&queue).expect("just made");
+            },
+        };
         let most = 1 + self.dice.below(5);
         match tokio::time::timeout(Duration::from_millis(2), consumer.next(most)).await {
             Ok(outcome) => outcome.unwrap_or_else(|fault| panic!("seed {}: {fault}", self.seed)),

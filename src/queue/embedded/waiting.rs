@@ -322,7 +322,7 @@ impl Waiting {
     }
 
     fn is_full(&self) -> bool {
-        self.lanes.len() + self.due.len() >= PATIENCE
+        self.lanes.len() + self.due.len() + self.loads.len() >= PATIENCE
     }
 
     fn enter(&mut self, number: i64, key: Option<Text>, bytes: usize) {

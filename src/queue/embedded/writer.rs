@@ -111,7 +111,6 @@ impl<W: Work> Writer<W> {
                 return;
             }
         }
-        let _ = self.connection.execute_batch("PRAGMA optimize");
     }
 
     /// Commits a group and answers; false where the process is to behave as killed.

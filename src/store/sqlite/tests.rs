@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::*;
 use crate::config::Size;
 use crate::message::Next;
-use crate::queue::conformance::{Place, consume, end, entry, settle, store, take};
+use crate::queue::conformance::{Place, consume, end, entry, retry, settle, store, take};
 use crate::queue::embedded::{Crash, Gap, Scratch};
-use crate::store::{Stored, scenario};
+use crate::store::{Claim, Event, Stored, scenario};
 
 pub struct Folder {
     scratch: Scratch,
@@ -248,4 +248,69 @@ async fn a_full_disk_still_settles() {
     store(&engine, &[entry("q", None, "there is room again")]).await;
     assert!(folder.join("reserve").exists(), "the ballast is kept again");
     engine.store.well().await.expect("the store is well");
+}
+
+/// Past the bound of what waits in memory the lane pauses, and goes on when the waiting are due.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_with_too_many_waiting_pauses() {
+    let place = Folder::new();
+    let engine = place.open().await;
+    for part in 0..10 {
+        let key = |n: usize| (n % 2 == 0).then(|| format!("k{part} {n}"));
+        let some: Vec<_> = (0..100).map(|n| entry("q", key(n).as_deref(), &format!("{part} {n}"))).collect();
+        store(&engine, &some).await;
+    }
+    let mut consumer = consume(&engine, "q").await;
+    let mut seen = std::collections::HashSet::new();
+    while seen.len() < 1000 {
+        let next = tokio::time::timeout(std::time::Duration::from_millis(100), consumer.next(10)).await;
+        let Ok(entries) = next else {
+            let waiting = engine.queue.depth("q").await.expect("the depth is known").waiting;
+            assert!((250..500).contains(&waiting), "{waiting} wait in memory");
+            place.clock.advance(std::time::Duration::from_secs(60));
+            continue;
+        };
+        for entry in entries.expect("entries come") {
+            if seen.insert(entry.at) {
+                retry(&engine, &entry, &place.clock, std::time::Duration::from_secs(60), true).await;
+            } else {
+                end(&engine, &[entry]).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_swept_leaves_the_file() {
+    let place = Folder::new();
+    let engine = place.open().await;
+    let day = std::time::Duration::from_secs(86_400);
+    let until = crate::clock::later(place.clock.now(), day);
+    for part in 0..20_u16 {
+        let arrival = |n: u16| {
+            let new = entry("q", None, &format!("{part} {n}"));
+            let mut key = [0; 16];
+            key[..4].copy_from_slice(&[part.to_be_bytes(), n.to_be_bytes()].concat());
+            let claim = Claim { pipeline: "q".into(), key, content: key, message: new.message, until };
+            let hop = crate::store::conformance::hop(new.message, Event::Accepted);
+            Intake { claim: Some(claim), stored: Stored::Entry(new), hops: vec![hop; 2] }
+        };
+        engine.store.intake((0..1000).map(arrival).collect(), None).await.expect("the intake is taken");
+    }
+    place.clock.advance(day * 2);
+    let retention = Retention { journal: day, dead_letters: day };
+    while engine.store.sweep(place.clock.now(), retention).await.expect("it can be swept") {}
+    drop(engine);
+    let connection = rusqlite::Connection::open(place.path().join("raccord.db")).expect("it opens");
+    for table in ["claim", "journal_page", "journal_segment", "journal_index"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let left: i64 = connection.query_row(&sql, [], |row| row.get(0)).expect("it can be counted");
+        assert_eq!(left, 0, "{table}");
+    }
+    drop(connection);
+    let engine = place.open().await;
+    let new = MessageId::derive(&[b"new"]);
+    let hops = vec![crate::store::conformance::hop(new, Event::Routed)];
+    settle(&engine, Settlement { hops, ..Settlement::default() }).await;
+    assert_eq!(engine.store.journal(new).await.expect("it can be read").len(), 1);
 }
