@@ -115,6 +115,15 @@ impl<W: Work> File<W> {
     }
 }
 
+#[cfg(test)]
+impl<W: Work> File<W> {
+    /// How often the consumer of `queue` has read the file.
+    pub fn readings(&self, queue: &str) -> u64 {
+        let known = self.registry.known();
+        known.queues.get(queue).and_then(|queue| known.consumers.get(&queue.id)).map_or(0, |lane| lane.state().readings)
+    }
+}
+
 impl<W: Work> Drop for File<W> {
     fn drop(&mut self) {
         self.commands = None;

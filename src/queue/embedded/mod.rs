@@ -86,7 +86,7 @@ pub struct Scratch(pub std::path::PathBuf);
 
 #[cfg(test)]
 impl Scratch {
-    pub fn new() -> Scratch {
+    pub fn make() -> Scratch {
         let name = format!("raccord-{}", crate::message::MessageId::draw());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("the temporary folder takes a folder");

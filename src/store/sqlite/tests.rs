@@ -19,7 +19,7 @@ pub struct Folder {
 
 impl Folder {
     pub fn new() -> Folder {
-        Folder { scratch: Scratch::new(), clock: Clock::simulated(Timestamp::UNIX_EPOCH) }
+        Folder { scratch: Scratch::make(), clock: Clock::simulated(Timestamp::UNIX_EPOCH) }
     }
 
     fn path(&self) -> PathBuf {
@@ -62,7 +62,7 @@ struct Killed {
 impl Killed {
     fn new(seed: u64) -> Killed {
         let state = std::sync::Mutex::new((scenario::Dice(!seed), 0, None));
-        Killed { scratch: Scratch::new(), clock: Clock::simulated(Timestamp::UNIX_EPOCH), state }
+        Killed { scratch: Scratch::make(), clock: Clock::simulated(Timestamp::UNIX_EPOCH), state }
     }
 
     fn next(&self) -> (PathBuf, Arc<Crash>) {
@@ -105,7 +105,7 @@ struct SmallDisk(Scratch);
 
 impl SmallDisk {
     fn new(options: &str) -> SmallDisk {
-        let scratch = Scratch::new();
+        let scratch = Scratch::make();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
             .arg(&scratch.0)
@@ -256,7 +256,7 @@ async fn a_lane_with_too_many_waiting_pauses() {
     let place = Folder::new();
     let engine = place.open().await;
     for part in 0..10 {
-        let key = |n: usize| (n % 2 == 0).then(|| format!("k{part} {n}"));
+        let key = |n: usize| n.is_multiple_of(2).then(|| format!("k{part} {n}"));
         let some: Vec<_> = (0..100).map(|n| entry("q", key(n).as_deref(), &format!("{part} {n}"))).collect();
         store(&engine, &some).await;
     }
@@ -313,4 +313,43 @@ async fn what_is_swept_leaves_the_file() {
     let hops = vec![crate::store::conformance::hop(new, Event::Routed)];
     settle(&engine, Settlement { hops, ..Settlement::default() }).await;
     assert_eq!(engine.store.journal(new).await.expect("it can be read").len(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_consumer_does_not_read() {
+    let place = Folder::new();
+    let open = || SqliteStore::open(&place.path(), &settings(), place.clock.clone(), None).expect("the engine opens");
+    let store_of = open();
+    let file = store_of.file.clone();
+    let engine = store_of.engine();
+    store(&engine, &[entry("q", Some("k"), "1"), entry("q", Some("k"), "2"), entry("q", None, "3")]).await;
+    let mut consumer = consume(&engine, "q").await;
+    let out = take(&mut consumer, 2).await;
+    // A full window, an entry behind a busy key, then one that waits, then nothing at all.
+    let idle = async |file: &File<StoreWork>, consumer: &mut Box<dyn crate::queue::Consumer>, what: &str| {
+        crate::queue::conformance::nothing_comes(consumer).await;
+        let before = file.readings("q");
+        crate::queue::conformance::nothing_comes(consumer).await;
+        assert_eq!(file.readings("q"), before, "{what}");
+    };
+    idle(&file, &mut consumer, "behind a busy key").await;
+    let mut narrow =
+        engine.queue.consume("q", crate::queue::Window { entries: 1, bytes: 1 }).await.expect("it can be consumed");
+    take(&mut narrow, 1).await;
+    idle(&file, &mut narrow, "a full window").await;
+    consumer = consume(&engine, "q").await;
+    take(&mut consumer, 2).await;
+    retry(&engine, &out[0], &place.clock, std::time::Duration::from_secs(60), true).await;
+    idle(&file, &mut consumer, "a retry waits").await;
+    place.clock.advance(std::time::Duration::from_secs(60));
+    end(&engine, &take(&mut consumer, 1).await).await;
+    end(&engine, &take(&mut consumer, 1).await).await;
+    end(&engine, &out[1..]).await;
+    idle(&file, &mut consumer, "nothing is left").await;
+    drop((consumer, narrow, engine, file));
+    let store_of = open();
+    let (file, engine) = (store_of.file.clone(), store_of.engine());
+    let mut consumer = consume(&engine, "q").await;
+    idle(&file, &mut consumer, "nothing was left").await;
+    assert!(file.readings("q") > 0, "it looked once");
 }
