@@ -238,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_model_keeps_the_promises() {
-        for seed in scenario::seeds(60) {
+        for seed in scenario::seeds(20) {
             scenario::run(&Model::new(), seed, 60).await;
         }
     }
