@@ -177,9 +177,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_pipeline_is_told_when_it_opens() {
-        let fault = open(&Arc::default(), "stok").err().expect("there is none");
-        assert_eq!((fault.code(), fault.next()), ("RACCORD-PIPELINE", Next::Misconfigured));
+    async fn a_pipeline_that_does_not_run_is_waited_for() {
+        let target = open(&Arc::default(), "stok").unwrap_or_else(|fault| panic!("{fault}"));
+        let prepared = Prepared { body: bytes::Bytes::from_static(b"{}"), address: Map::new() };
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let delivery = Delivery { id: MessageId::derive(&[b"x"]), time, prepared, attempt: 1 };
+        let fault = target.deliver(&delivery).await.expect_err("there is none");
+        assert_eq!((fault.code(), fault.next()), ("RACCORD-PIPELINE", Next::Reconnect));
         assert!(fault.to_string().contains("`stok`"), "{fault}");
     }
 
