@@ -36,15 +36,17 @@ impl Charset {
         }
     }
 
-    /// How many bytes of mark stand at the beginning of a file.
+    /// How many bytes of mark stand at the beginning of a file; also of a line, where files were put together and because a
+    /// line may have to be read alone.
     ///
     /// # Errors
     /// A sentence, where the mark belongs to another character set.
     pub fn mark(self, beginning: &[u8]) -> Result<usize, String> {
+        // Each program a file went through may have set one.
+        let marks = beginning.chunks_exact(UTF8_MARK.len()).take_while(|bytes| *bytes == UTF8_MARK).count();
         match beginning {
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Err(format!("the file is UTF-16, not {}", self.name())),
-            _ if !beginning.starts_with(UTF8_MARK) => Ok(0),
-            _ if self == Charset::Utf8 => Ok(UTF8_MARK.len()),
+            _ if marks == 0 || self == Charset::Utf8 => Ok(marks * UTF8_MARK.len()),
             _ => Err(format!("the file begins with the mark of UTF-8, but `charset` is {}", self.name())),
         }
     }

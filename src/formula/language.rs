@@ -51,6 +51,10 @@ impl SampleTables {
         let units = BTreeMap::from([("piece", row(&[("unit", "piece"), ("edi", "PCE")]))]);
         SampleTables(BTreeMap::from([("stores", stores), ("units", units)]))
     }
+
+    pub fn has_column(&self, table: &str, column: &str) -> Option<bool> {
+        Some(self.0.get(table)?.values().any(|row| row.contains(column)))
+    }
 }
 
 impl Tables for SampleTables {
@@ -60,15 +64,11 @@ impl Tables for SampleTables {
             None => Err(Fault::misconfigured("FORMULA-TABLE", format!("there is no table `{table}`"))),
         }
     }
-
-    fn has_column(&self, table: &str, column: &str) -> Option<bool> {
-        Some(self.0.get(table)?.values().any(|row| row.contains(column)))
-    }
 }
 
 /// Reads one file of `tests/language/` and runs its steps: `filter`, `map`, `set`, as in a pipeline.
 fn run(name: &str, text: &str) {
-    let (mut files, environment) = (Files::default(), Environment::default());
+    let (files, environment) = (Files::default(), Environment::default());
     let file = files.add(name, text);
     let mut reader = Reader::new(&files, &environment);
     let node = parse(file, text, &mut reader.problems);

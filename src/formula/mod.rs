@@ -10,9 +10,9 @@ mod evaluator;
 mod faults;
 mod functions;
 mod lexer;
+mod manual;
 mod parser;
 mod path;
-mod query;
 mod reading;
 mod template;
 mod traps;
@@ -33,7 +33,9 @@ use jiff::Timestamp;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use parser::Expression;
 
-pub use functions::{Family, Function, Kind, Need, Parameter, SAMPLE, all, manual, page};
+pub use faults::CODES;
+pub use functions::{Family, Function, Kind, Need, Parameter, all, page};
+pub use manual::{SAMPLE, manual};
 pub use path::Path;
 pub use template::{Template, in_item};
 
@@ -68,9 +70,6 @@ pub struct Scope<'a> {
 pub trait Tables: Send + Sync {
     /// The row of `table` whose key column is `key`: its columns by name. `Err` where there is no such table.
     fn row(&self, table: &str, key: &str) -> Result<Option<&Map>, Fault>;
-
-    /// Whether the table exists and has the column, for the checker.
-    fn has_column(&self, table: &str, column: &str) -> Option<bool>;
 }
 
 /// A formula: `round($.qty * $.unit_price, 2)`, without the `=` that marks it in YAML.
@@ -140,9 +139,10 @@ impl Formula {
         &self.0.text
     }
 
-    /// What is wrong with the `table()` calls, given the tables that exist: for the caller that knows them.
-    pub fn check(&self, tables: &dyn Tables) -> Vec<Issue> {
-        checker::check_tables(&self.0.root, tables)
+    /// What is wrong with the `table()` calls, given the tables that exist: `has_column(table, column)` answers `None` where
+    /// there is no such table. For the caller that knows them.
+    pub fn check(&self, has_column: &dyn Fn(&str, &str) -> Option<bool>) -> Vec<Issue> {
+        checker::check_tables(&self.0.root, has_column)
     }
 
     /// Calls `see` with every path it reads, for checks such as "this required input is never used".

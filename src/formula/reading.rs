@@ -3,13 +3,12 @@
 //! What a scalar is, is decided by how it is written: one that begins with `=` is a formula, with `$` a path, and `${…}` is a
 //! reference. What a reference brings in is never itself read as a path or formula.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::template::{Each, Part};
-use super::{Condition, Formula, Issue, Path, Tables, Template, traps};
+use super::{Condition, Formula, Issue, Path, Template, traps};
 use crate::config::{Key, Kind, Node, Reader, Setting, Shape, Span};
-use crate::message::{Fault, Map, Text, Value};
+use crate::message::{Map, Text, Value};
 
 impl Setting for Path {
     fn shape() -> Shape {
@@ -53,11 +52,11 @@ impl Setting for Condition {
             return None;
         }
         let text = reader.text(node)?;
-        if text.starts_with('=') {
+        if let Some(formula) = text.strip_prefix('=') {
             reader
                 .error(node.span, "a condition is written without `=`")
                 .label("always a formula")
-                .help(format!("write {}", traps::quoted(&text[1..])));
+                .help(format!("write {}", traps::quoted(formula)));
             return None;
         }
         let read = Condition::parse(&text).and_then(|condition| known_tables(condition.0, reader).map(Condition));
@@ -67,21 +66,11 @@ impl Setting for Condition {
 
 /// The formula, unless it reads a table or a column that does not exist.
 fn known_tables(formula: Formula, reader: &Reader<'_>) -> Result<Formula, Vec<Issue>> {
-    let issues = reader.tables.as_ref().map(|tables| formula.check(&Columns(tables))).unwrap_or_default();
+    let issues = match &reader.tables {
+        Some(tables) => formula.check(&|table, column| Some(tables.get(table)?.iter().any(|known| known == column))),
+        None => Vec::new(),
+    };
     if issues.is_empty() { Ok(formula) } else { Err(issues) }
-}
-
-/// The columns of tables, without rows.
-struct Columns<'r>(&'r BTreeMap<Text, Vec<Text>>);
-
-impl Tables for Columns<'_> {
-    fn row(&self, _table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
-        Ok(None)
-    }
-
-    fn has_column(&self, table: &str, column: &str) -> Option<bool> {
-        self.0.get(table).map(|columns| columns.iter().any(|known| known == column))
-    }
 }
 
 impl Setting for Template {
@@ -114,7 +103,10 @@ fn scalar(node: &Node, written: &Text, plain: bool, reader: &mut Reader<'_>) -> 
         return reader.text(node).map(|text| Part::Constant(constant(text, plain)));
     }
     if written.starts_with('=') {
-        Formula::read(node, reader).map(|formula| Part::Formula(formula, node.span))
+        Formula::read(node, reader).map(|formula| {
+            let span = span_of_text(node, formula.text(), 1, reader);
+            Part::Formula(formula, span)
+        })
     } else {
         Path::read(node, reader).map(Part::Path)
     }
@@ -183,7 +175,10 @@ fn each_map(node: &Node, each: &Node, fields: &[(Key, Node)], reader: &mut Reade
         finds
     });
     let keep = match node.field("keep") {
-        Some(keep) => Condition::read(keep, reader).map(|condition| Some((condition, keep.span))),
+        Some(keep) => Condition::read(keep, reader).map(|condition| {
+            let span = span_of_text(keep, condition.formula().text(), 0, reader);
+            Some((condition, span))
+        }),
         None => Some(None),
     };
     let Some(map) = node.field("map") else {
@@ -223,31 +218,33 @@ fn settle<T>(
     if traps::cut_by_comment(node, text, reader) {
         return None;
     }
-    let start = start_in_file(node, text, reader);
-    for issue in issues {
-        let span = match start {
-            Some(start) => {
-                let start = start + skipped as u32;
-                Span { file: node.span.file, start: start + issue.from as u32, end: start + issue.to as u32 }
-            }
-            None => node.span,
-        };
-        let problem = reader.error(span, issue.message);
-        problem.label(issue.label);
-        problem.help = issue.help;
-    }
+    let span = span_of_text(node, &text[skipped..], skipped, reader);
+    report(reader, span, &text[skipped..], issues);
     None
 }
 
-/// Where the text of a scalar begins in its file; `None` where the file does not hold it as it is (escapes, folded lines).
-fn start_in_file(node: &Node, text: &str, reader: &Reader<'_>) -> Option<u32> {
-    let source = source(node.span, reader)?;
-    let rest = source.get(node.span.start as usize..)?;
-    if rest.starts_with(text) {
-        return Some(node.span.start);
+/// Reports the issues of a text that stands at `span`: each at its own place if the file holds the text as it is.
+pub(super) fn report(reader: &mut Reader<'_>, span: Span, text: &str, issues: Vec<Issue>) {
+    let verbatim = (span.end - span.start) as usize == text.len();
+    for issue in issues {
+        let problem = reader.error(if verbatim { span.part(issue.from, issue.to) } else { span }, issue.message);
+        problem.label(issue.label);
+        problem.help = issue.help;
     }
-    let inside = rest.strip_prefix(['\'', '"'])?;
-    inside.starts_with(text).then_some(node.span.start + 1)
+}
+
+/// Where the text of a scalar stands in its file, after its quote and `skipped` bytes; the whole scalar where the file does not
+/// hold the text as it is (escapes, folded lines).
+fn span_of_text(node: &Node, text: &str, skipped: usize, reader: &Reader<'_>) -> Span {
+    let rest = source(node.span, reader).and_then(|source| source.get(node.span.start as usize..)).unwrap_or_default();
+    let quote = usize::from(rest.starts_with(['\'', '"']));
+    match rest.get(quote + skipped..) {
+        Some(rest) if rest.starts_with(text) => {
+            let start = node.span.start + (quote + skipped) as u32;
+            Span { start, end: start + text.len() as u32, ..node.span }
+        }
+        _ => node.span,
+    }
 }
 
 /// The text of the file a span is in; `None` for nodes that come from no file.

@@ -40,6 +40,7 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let mut reader = Reader::new(&files, environment);
     let hub = read_hub(folder, &mut reader);
     let (tables, names) = read_tables(folder, &mut reader);
+    reader.tables = Some(names.files.clone());
     let pipelines = read_pipelines(folder, &mut reader, &names);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);

@@ -233,6 +233,7 @@ impl Pipeline {
 
         let head = head?;
         check_ends(reader, span, &head, to, destinations.as_deref());
+        check_replies(reader, from_span, &head, from.as_ref(), steps.as_ref());
         warn(reader, span, &head, destinations.as_deref());
         let (source, codec) = from?;
         Some(Pipeline {
@@ -319,6 +320,14 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
     let target = protocols::read_target(&mut map, reader);
     let codec = codecs::read_format(&mut map, reader);
     map.finish(reader);
+    if let (Some(steps), Some(at)) = (&steps, node.field("steps"))
+        && steps.has("aggregate")
+    {
+        reader
+            .error(at.span.part(0, 1), "`aggregate` cannot stand among a destination's steps")
+            .help("gather in the pipeline's own `steps`; to gather for one destination, hand over to a second pipeline");
+        return None;
+    }
     let head = head?;
     Some(Destination {
         span: node.span.part(0, 1),
@@ -351,6 +360,31 @@ fn check_ends(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, to: Opti
             reader.error(to.span, "`to` names no destination");
         }
         _ => {}
+    }
+}
+
+/// Request/reply is for reading, and both of its halves must be there.
+fn check_replies(
+    reader: &mut Reader<'_>,
+    from_span: Span,
+    head: &PipelineHead,
+    from: Option<&(Arc<dyn SourceSettings>, Arc<dyn Codec>)>,
+    steps: Option<&Steps>,
+) {
+    if let Some((source, _)) = from
+        && source.replies() != head.reply.is_some()
+    {
+        let (there, missing) = if source.replies() { ("from.reply", "reply") } else { ("reply", "from.reply") };
+        reader
+            .error(from_span, format!("`{there}` is stated and `{missing}` is not"))
+            .help("request/reply needs both: `from: { ..., reply: { within: 2s } }`, and at the top `reply:` with the answer");
+    }
+    if let Some(verb) = steps.and_then(|steps| ["remember", "aggregate"].into_iter().find(|verb| steps.has(verb)))
+        && head.reply.is_some()
+    {
+        reader
+            .error(from_span, format!("`{verb}` cannot stand in a pipeline that replies"))
+            .help("a question changes nothing: let a second pipeline remember");
     }
 }
 

@@ -63,7 +63,8 @@ pub struct Depth {
 pub trait Queue: Send + Sync {
     /// The only consumer of `queue`; entries out with a former one are handed out again.
     ///
-    /// `window` bounds what is read ahead, in entries and bytes.
+    /// `window` bounds what is read ahead, in entries and bytes. Where very many keys and entries wait for a retry (100,000
+    /// in the embedded engine) the queue pauses until some are due.
     async fn consume(&self, queue: &str, window: Window) -> Result<Box<dyn Consumer>, Fault>;
 
     async fn depth(&self, queue: &str) -> Result<Depth, Fault>;
@@ -79,5 +80,9 @@ pub struct Window {
 #[async_trait]
 pub trait Consumer: Send {
     /// Waits until at least one entry may go out, then gives up to `most`. An entry is out until a settle ends or returns it.
+    /// The wait may be dropped at any point; nothing is lost by it.
+    ///
+    /// # Errors
+    /// `QUEUE-REPLACED` (reconnect): another consumer has taken the queue, this one is done. Faults of the store otherwise.
     async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Fault>;
 }

@@ -51,10 +51,6 @@ impl Tables for CsvTables {
         })?;
         Ok(found.rows.get(key).map(|row| &row.cells))
     }
-
-    fn has_column(&self, table: &str, column: &str) -> Option<bool> {
-        self.tables.get(table).map(|table| table.columns.iter().any(|known| known == column))
-    }
 }
 
 impl CsvTables {

@@ -150,7 +150,7 @@ async fn settles_commit_in_the_order_given<P: Place>(place: &P) {
 async fn a_settle_is_all_or_nothing<P: Place>(place: &P) {
     let engine = place.open().await;
     let new = entry("q", None, "1");
-    store(&engine, &[new.clone()]).await;
+    store(&engine, std::slice::from_ref(&new)).await;
     let mut consumer = consume(&engine, "q").await;
     let out = take(&mut consumer, 1).await;
     // Everything a settlement can hold, and a dead letter that is not there.

@@ -65,6 +65,7 @@ pub struct Intake {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are entries, and a box more would cost each of them")]
 pub enum Stored {
     Entry(NewEntry),
     Dead(Box<DeadLetter>),
@@ -126,6 +127,7 @@ pub struct Hop {
     pub event: Event,
     pub destination: Option<Text>,
     /// Code of a fault, receipt of a delivery.
+    /// An empty one counts as none.
     pub note: Option<Text>,
     /// How many messages this line stands for: 1, or a run of rows from a file that shared one commit.
     pub count: u32,
@@ -206,7 +208,16 @@ pub trait Store: Send + Sync {
     /// `STORE-FULL` (retry) where the disk or the quota of a queue has no room: nothing was stored.
     async fn intake(&self, arrivals: Vec<Intake>, cursor: Option<(Text, Value)>) -> Result<Vec<Accepted>, Fault>;
 
-    /// Makes it all true in one commit; returns once it is on disk.
+    /// Makes it all true in one commit; returns once it is on disk. Many may be under way: those of one caller commit in
+    /// the order they were first polled.
+    ///
+    /// A dead letter in `dead_ended` whose entry had stopped its key (`held`) lets that key go on; where its replay is among
+    /// the outputs, for the same queue, it takes its old place, ahead of its key.
+    ///
+    /// # Errors
+    /// Nothing was kept. `STORE-STALE` (reconnect): an input, a dead letter or a group's window was settled by someone else;
+    /// drop the work, it is not this caller's any more. `STORE-FULL`, `STORE-IO` (retry): settle the same again, later; the
+    /// input stays out meanwhile. `STORE-GONE` (reconnect): the engine has stopped and a restart tells what was kept.
     async fn settle(&self, settlement: Settlement) -> Result<(), Fault>;
 
     async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault>;
@@ -219,6 +230,7 @@ pub trait Store: Send + Sync {
     /// Groups whose closing time is not after `now`, at most `most`.
     async fn due_groups(&self, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault>;
 
+    /// In the order they were given up. Fewer than `most` may come where their bytes are many: an empty answer is the end.
     async fn dead_letters(&self, filter: DeadFilter) -> Result<Vec<DeadLetter>, Fault>;
 
     async fn dead_letter(&self, message: MessageId) -> Result<Option<DeadLetter>, Fault>;

@@ -8,6 +8,7 @@
 //! - one effect: repeats come under the same idempotency key, which is all the peer needs;
 //! - order: the first effects of a key are in the order its messages were sent (for `a`, among those never given up).
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ struct Scenario<'a, P> {
     /// What each peer got, repeats included: the idempotency key and the message it belongs to.
     effects: [Vec<(MessageId, usize)>; 2],
     given_up: HashSet<MessageId>,
+    /// Entries whose end was heard of; it comes once, or something was stored twice.
+    ended: HashSet<(Text, MessageId)>,
     kills: usize,
 }
 
@@ -89,7 +92,18 @@ impl<'a, P: Place> Scenario<'a, P> {
             .collect();
         let index = sent.iter().enumerate().map(|(n, sent)| (sent.id, n)).collect();
         let effects = [Vec::new(), Vec::new()];
-        Scenario { place, seed, dice, hub: None, sent, index, effects, given_up: HashSet::new(), kills: 0 }
+        Scenario {
+            place,
+            seed,
+            dice,
+            hub: None,
+            sent,
+            index,
+            effects,
+            given_up: HashSet::new(),
+            ended: HashSet::new(),
+            kills: 0,
+        }
     }
 
     /// One thing happens; false if nothing did.
@@ -165,7 +179,9 @@ impl<'a, P: Place> Scenario<'a, P> {
             return self.kill();
         }
         for (n, accepted) in next.iter().zip(outcome.expect("it is well")) {
-            let (Accepted::New(id) | Accepted::Repeat(id)) = accepted else { panic!("seed {}: {accepted:?}", self.seed) };
+            let (Accepted::New(id) | Accepted::Repeat(id)) = accepted else {
+                panic!("seed {}: {accepted:?}", self.seed)
+            };
             assert_eq!(id, self.sent[*n].id, "seed {}", self.seed);
             self.sent[*n].told = true;
         }
@@ -195,17 +211,16 @@ impl<'a, P: Place> Scenario<'a, P> {
         let name = ["web", DESTINATIONS[0], DESTINATIONS[1]][queue];
         let engine = self.engine();
         let hub = self.hub.as_mut().expect("the hub runs");
-        if !hub.consumers.contains_key(&queue) {
-            match engine.queue.consume(name, WINDOW).await {
-                Ok(consumer) => drop(hub.consumers.insert(queue, consumer)),
-                outcome => {
-                    self.well(&outcome.map(|_| ()));
+        let consumer = match hub.consumers.entry(queue) {
+            Slot::Occupied(consumer) => consumer.into_mut(),
+            Slot::Vacant(place) => match engine.queue.consume(name, WINDOW).await {
+                Ok(consumer) => place.insert(consumer),
+                Err(fault) => {
+                    self.well(&Err::<(), _>(fault));
                     return Vec::new();
                 }
-            }
-        }
-        let hub = self.hub.as_mut().expect("the hub runs");
-        let consumer = hub.consumers.get_mut(&queue).expect("just made");
+            },
+        };
         let most = 1 + self.dice.below(5);
         match tokio::time::timeout(Duration::from_millis(2), consumer.next(most)).await {
             Ok(outcome) => outcome.unwrap_or_else(|fault| panic!("seed {}: {fault}", self.seed)),
@@ -230,14 +245,30 @@ impl<'a, P: Place> Scenario<'a, P> {
             Settlement { ended: vec![entry.at], outputs: outputs.collect(), ..Settlement::default() }
         });
         let settlements: Vec<_> = settlements.collect();
-        !settlements.is_empty() && self.settle(settlements).await
+        let done = !settlements.is_empty() && self.settle(settlements).await;
+        if done {
+            entries.iter().for_each(|entry| self.ended(entry));
+        }
+        done
+    }
+
+    fn ended(&mut self, entry: &Entry) {
+        let new = self.ended.insert((entry.entry.queue.clone(), entry.entry.message));
+        assert!(new, "seed {}: {:?} ended twice", self.seed, entry.at);
     }
 
     async fn deliver(&mut self) -> bool {
         let destination = self.dice.below(2);
         let entries = self.next(1 + destination).await;
         let settlements: Vec<_> = entries.iter().map(|entry| self.attempt(destination, entry)).collect();
-        !settlements.is_empty() && self.settle(settlements).await
+        let delivers = |settlement: &Settlement| settlement.retries.is_empty() && settlement.dead.is_empty();
+        let delivered: Vec<_> = settlements.iter().map(delivers).collect();
+        let done = !settlements.is_empty() && self.settle(settlements).await;
+        if done {
+            let delivered = entries.iter().zip(delivered).filter(|(_, delivered)| *delivered);
+            delivered.for_each(|(entry, _)| self.ended(entry));
+        }
+        done
     }
 
     /// The peer takes it (perhaps without our hearing so), asks for a retry, or refuses.

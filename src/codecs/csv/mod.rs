@@ -220,7 +220,7 @@ impl Csv {
             if let Some(column) = columns.get(found)
                 && let Some(value) = self.value(column, &cell)?
             {
-                map.insert(column.name.clone(), value);
+                map.append(column.name.clone(), value);
             }
             found += 1;
         }

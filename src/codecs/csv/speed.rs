@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::testing::read;
 use crate::message::Value;
@@ -23,12 +23,18 @@ fn file() -> String {
     text
 }
 
+/// The time this thread was on a processor, whatever else runs on the machine.
+fn processor_time() -> Duration {
+    let spent = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
+    Duration::from_nanos(spent.split(' ').next().and_then(|ns| ns.parse().ok()).expect("it begins with nanoseconds"))
+}
+
 /// The best of five runs, and what the last one gave.
 fn best<T>(mut run: impl FnMut() -> T) -> (Duration, T) {
     let mut once = || {
-        let start = Instant::now();
+        let start = processor_time();
         let outcome = run();
-        (start.elapsed(), outcome)
+        (processor_time() - start, outcome)
     };
     let mut best = once();
     for _ in 1..5 {

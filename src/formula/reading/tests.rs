@@ -146,6 +146,20 @@ fn mistakes_stand_at_their_place_in_the_file() {
 }
 
 #[test]
+fn tables_are_checked_at_their_place() {
+    let text = "a: \"=upper(table('shops', $.a, 'b'))\"\nlines: { each: $.l, keep: \"table('stores', $item, 'x') == 'y'\", map: $item }\n";
+    let (files, environment) = (Files::default(), Environment::default());
+    let file = files.add("map.yaml", text);
+    let mut reader = Reader::new(&files, &environment);
+    let node = parse(file, text, &mut reader.problems).expect("this is YAML");
+    let template = Template::read(&node, &mut reader).expect("a template");
+    template.check(&mut reader, &|table, column| (table == "stores").then_some(column == "erp_code"));
+    let marked = |span: crate::config::Span| &text[span.start as usize..span.end as usize];
+    let said: Vec<_> = reader.problems.iter().map(|problem| (marked(problem.span), problem.message.as_str())).collect();
+    assert_eq!(said, [("'shops'", "there is no table `shops`"), ("'x'", "table `stores` has no column `x`")]);
+}
+
+#[test]
 fn what_comes_from_outside_is_not_repeated() {
     refused::<Template>(
         "key: =upper('${NAME}'x)",

@@ -69,7 +69,7 @@ pub fn read_yaml<T>(
     yaml: &str,
     read: impl FnOnce(&mut MapReader<'_>, &mut Reader<'_>) -> Option<T>,
 ) -> Result<T, String> {
-    let mut files = Files::default();
+    let files = Files::default();
     let file = files.add("pipelines/test/pipeline.yaml", yaml);
     assert_eq!(file, FileId::default());
     let environment =
@@ -93,10 +93,6 @@ pub struct NoTables;
 impl Tables for NoTables {
     fn row(&self, table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
         Err(Fault::misconfigured("TABLE-UNKNOWN", format!("there is no table `{table}`")))
-    }
-
-    fn has_column(&self, _table: &str, _column: &str) -> Option<bool> {
-        None
     }
 }
 

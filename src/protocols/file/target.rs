@@ -168,8 +168,4 @@ impl Tables for NoTables {
     fn row(&self, table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
         Err(Fault::misconfigured("FILE-NAME", format!("the name of a growing file cannot read the table `{table}`")))
     }
-
-    fn has_column(&self, _table: &str, _column: &str) -> Option<bool> {
-        None
-    }
 }

@@ -301,8 +301,4 @@ impl Tables for NoTables {
     fn row(&self, _table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
         Err(Fault::misconfigured("HTTP-FALLBACK", "`otherwise` cannot read a table"))
     }
-
-    fn has_column(&self, _table: &str, _column: &str) -> Option<bool> {
-        None
-    }
 }

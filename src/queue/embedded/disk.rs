@@ -70,13 +70,14 @@ impl Reserve {
         reserve
     }
 
-    /// Whether new messages may come in. Retakes the ballast once there is room again.
-    pub fn open_to_intake(&mut self) -> bool {
+    /// Whether new messages may come in. Retakes the ballast once there is room again. `inside` are bytes of the store's
+    /// file that stand empty, asked for only where the disk itself is short.
+    pub fn open_to_intake(&mut self, inside: impl FnOnce() -> u64) -> bool {
         let Some(free) = self.free() else { return true };
-        if !self.holds_ballast && free >= self.free_bytes + 2 * self.ballast_bytes {
+        if !self.holds_ballast && free >= 2 * self.ballast_bytes {
             self.retake();
         }
-        self.holds_ballast && free >= self.free_bytes
+        self.holds_ballast && (free >= self.free_bytes || free.saturating_add(inside()) >= self.free_bytes)
     }
 
     /// Gives the ballast to whoever writes next; false if it was given before.

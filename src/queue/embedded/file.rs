@@ -20,6 +20,10 @@ use crate::queue::{Consumer, Depth, Queue, Window};
 /// Reading connections open at a time.
 const READERS: usize = 4;
 
+/// Bytes of a page, and pages of the WAL before it is folded back.
+const PAGE: u64 = 8192;
+const WAL_PAGES: u64 = 4000;
+
 /// Where the file is and how it is treated.
 pub struct FileSettings<'a> {
     pub folder: &'a Path,
@@ -60,11 +64,7 @@ impl<W: Work> File<W> {
         let lock = Lock::take(folder)?;
         let path = folder.join("raccord.db");
         let connection = connect(&path)?;
-        connection.execute_batch(
-            "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
-             PRAGMA cache_size = -32768",
-        )?;
+        prepare(&connection, settings.reserve_bytes)?;
         migrate(&connection, settings.migrations)?;
         let (sender, commands) = mpsc::channel(4 * GROUP);
         let registry = Arc::new(Registry::default());
@@ -78,6 +78,7 @@ impl<W: Work> File<W> {
             commands,
             waiting_for_queue: std::collections::HashMap::new(),
             changes: Vec::new(),
+            open_to_intake: true,
             #[cfg(test)]
             crash,
         };
@@ -111,6 +112,15 @@ impl<W: Work> File<W> {
         let readers = self.readers.clone();
         let _permit = self.readers.permits.acquire().await.map_err(|_| faults::gone())?;
         tokio::task::spawn_blocking(move || readers.with(read)).await.map_err(|_| faults::gone())?
+    }
+}
+
+#[cfg(test)]
+impl<W: Work> File<W> {
+    /// How often the consumer of `queue` has read the file.
+    pub fn readings(&self, queue: &str) -> u64 {
+        let known = self.registry.known();
+        known.queues.get(queue).and_then(|queue| known.consumers.get(&queue.id)).map_or(0, |lane| lane.state().readings)
     }
 }
 
@@ -187,6 +197,17 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(512);
     Ok(connection)
+}
+
+/// Durable at each commit; the WAL small enough that folding it back fits into the reserve of the disk.
+fn prepare(connection: &Connection, reserve_bytes: u64) -> Result<(), Fault> {
+    let wal_pages = if reserve_bytes == 0 { WAL_PAGES } else { (reserve_bytes / 2 / PAGE).clamp(64, WAL_PAGES) };
+    connection.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {wal_pages}; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -32768"
+    ))?;
+    Ok(())
 }
 
 /// Takes the steps the file has not taken, each in a transaction with its number.

@@ -24,6 +24,8 @@ pub struct Waiting {
     pub tail: i64,
     /// A reading of the file is on its way: nobody else moves the cursor.
     pub reading: bool,
+    /// Readings begun, so that a test sees whether it reads in vain.
+    pub readings: u64,
     /// Another consumer has taken the queue.
     pub replaced: bool,
     /// What stopped the last reading.
@@ -92,6 +94,7 @@ impl Waiting {
             cursor: 0,
             tail,
             reading: false,
+            readings: 0,
             replaced: false,
             fault: None,
             window,
@@ -151,14 +154,19 @@ impl Waiting {
 
     /// Numbers that could not be loaded for want of room, or for a fault of the disk.
     pub fn put_back(&mut self, numbers: Vec<(i64, Option<Text>)>) {
-        self.starved = true;
         for number in numbers.into_iter().rev() {
             self.loads.push_front(number);
         }
     }
 
-    /// Whether an entry of so many bytes fits now.
-    pub fn has_room(&self, bytes: usize) -> bool {
+    /// Whether an entry of so many bytes fits now; otherwise nothing is read before one leaves.
+    pub fn fits(&mut self, bytes: usize) -> bool {
+        let fits = self.has_room(bytes);
+        self.starved |= !fits;
+        fits
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
         self.inside.is_empty()
             || (self.inside.len() < self.window.entries && self.inside_bytes.saturating_add(bytes) <= self.window.bytes)
     }
@@ -238,10 +246,7 @@ impl Waiting {
                 self.wait(number, key.cloned(), due);
                 Met::Pass
             }
-            None if !self.has_room(bytes) => {
-                self.starved = true;
-                return Met::Stop;
-            }
+            None if !self.fits(bytes) => return Met::Stop,
             None => {
                 self.enter(number, key.cloned(), bytes);
                 Met::Take
@@ -249,6 +254,11 @@ impl Waiting {
         };
         self.cursor = number;
         met
+    }
+
+    /// Everything up to here was met: what is not in the file has been settled.
+    pub fn reached(&mut self, number: i64) {
+        self.cursor = self.cursor.max(number);
     }
 
     /// The entry of a number that was taken.
@@ -322,7 +332,7 @@ impl Waiting {
     }
 
     fn is_full(&self) -> bool {
-        self.lanes.len() + self.due.len() >= PATIENCE
+        self.lanes.len() + self.due.len() + self.loads.len() >= PATIENCE
     }
 
     fn enter(&mut self, number: i64, key: Option<Text>, bytes: usize) {

@@ -75,6 +75,8 @@ pub struct Writer<W: Work> {
     /// Consumers of queues that have no entry yet.
     pub waiting_for_queue: HashMap<Text, Arc<Lane>>,
     pub changes: Vec<(i64, Change)>,
+    /// Whether the disk had room for new messages at the last group.
+    pub open_to_intake: bool,
     #[cfg(test)]
     pub crash: Option<Arc<Crash>>,
 }
@@ -109,14 +111,13 @@ impl<W: Work> Writer<W> {
                 return;
             }
         }
-        let _ = self.connection.execute_batch("PRAGMA optimize");
     }
 
     /// Commits a group and answers; false where the process is to behave as killed.
     fn commit(&mut self, mut group: Vec<W::Operation>) -> bool {
         while !group.is_empty() {
-            let open_to_intake = self.reserve.open_to_intake();
-            let Undone { index, fault } = match self.attempt(&mut group, open_to_intake) {
+            self.look_at_disk();
+            let Undone { index, fault } = match self.attempt(&mut group) {
                 Ok(refused) => {
                     if self.crashes(Gap::AfterCommit) {
                         return false;
@@ -132,7 +133,7 @@ impl<W: Work> Writer<W> {
             }
             self.undo();
             match index {
-                _ if fault.code() == "STORE-FULL" && self.reserve.give_up() => {}
+                _ if fault.code() == "STORE-FULL" && self.reserve.give_up() => self.fold(),
                 Some(index) => W::reply(group.remove(index), Err(fault)),
                 None if fault.code() == "STORE-FULL" && group.iter().any(|each| !W::settles(each)) => {
                     let (settling, others) = group.into_iter().partition(|each| W::settles(each));
@@ -148,14 +149,14 @@ impl<W: Work> Writer<W> {
     }
 
     /// One transaction with the whole group. Gives the faults of operations that wrote nothing.
-    fn attempt(&mut self, group: &mut [W::Operation], open_to_intake: bool) -> Result<Vec<Option<Fault>>, Undone> {
+    fn attempt(&mut self, group: &mut [W::Operation]) -> Result<Vec<Option<Fault>>, Undone> {
         let whole = |fault| Undone { index: None, fault };
         run(&self.connection, "BEGIN IMMEDIATE").map_err(whole)?;
         let mut refused = Vec::with_capacity(group.len());
         let mut writing = Writing {
             connection: &self.connection,
             now: self.clock.now(),
-            open_to_intake,
+            open_to_intake: self.open_to_intake,
             queues: &mut self.queues,
             changes: &mut self.changes,
         };
@@ -178,6 +179,23 @@ impl<W: Work> Writer<W> {
         self.queues.committed();
         self.work.committed();
         Ok(refused)
+    }
+
+    /// Closes or opens the intake. At the closing the WAL is folded back while there is room for it: from then on its file
+    /// is used again from the start, and settling needs no more of the disk than it has.
+    fn look_at_disk(&mut self) {
+        let one = |sql| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
+        let inside = || u64::try_from(one("PRAGMA freelist_count") * one("PRAGMA page_size")).unwrap_or(0);
+        let now = self.reserve.open_to_intake(inside);
+        let before = std::mem::replace(&mut self.open_to_intake, now);
+        if before && !self.open_to_intake {
+            self.fold();
+        }
+    }
+
+    fn fold(&self) {
+        // Without success it is done at a later commit.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
     }
 
     fn undo(&mut self) {
