@@ -1,7 +1,8 @@
 //! What the documents list is what there is: `docs/dependencies.md` against `Cargo.toml`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+
+use super::sources::root;
 
 #[test]
 fn every_dependency_has_its_line() {
@@ -15,7 +16,7 @@ fn every_dependency_has_its_line() {
 }
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = root().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

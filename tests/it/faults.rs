@@ -3,7 +3,9 @@
 //! A code is a text of the form `AREA-DETAIL` in a source, outside its tests. Other texts of that form are listed below.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use super::sources::{all, root, test_modules};
 
 /// Texts that look like codes and are none.
 const OTHERS: [&str; 2] = ["UTF-8", "ISO-8859-1"];
@@ -45,36 +47,15 @@ fn pages() -> BTreeMap<String, String> {
 
 /// The codes in the sources, with the files they stand in.
 fn codes() -> BTreeMap<String, BTreeSet<String>> {
+    let sources = all();
+    let tests = test_modules(&sources);
     let mut codes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let source = root().join("src");
-    each_source(&source, &mut |path, text| {
-        for code in texts(without_tests(text)).filter(|text| is_code(text)) {
-            let path = path.strip_prefix(&source).expect("found under it").display().to_string();
-            codes.entry(code.to_owned()).or_default().insert(path);
-        }
-    });
-    codes
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
-}
-
-fn each_source(folder: &Path, take: &mut dyn FnMut(&Path, &str)) {
-    for entry in std::fs::read_dir(folder).expect("src exists") {
-        let path = entry.expect("readable").path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        // Files of tests alone.
-        let tests = matches!(
-            name.as_str(),
-            "tests" | "tests.rs" | "testing.rs" | "conformance" | "conformance.rs" | "check.rs"
-        );
-        if path.is_dir() && !tests {
-            each_source(&path, take);
-        } else if name.ends_with(".rs") && !tests {
-            take(&path, &std::fs::read_to_string(&path).expect("sources are UTF-8"));
+    for source in sources.iter().filter(|source| !tests.iter().any(|module| source.module().starts_with(module))) {
+        for code in texts(without_tests(&source.text)).filter(|text| is_code(text)) {
+            codes.entry(code.to_owned()).or_default().insert(source.path.clone());
         }
     }
+    codes
 }
 
 /// A file's tests stand at its end.

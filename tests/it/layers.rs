@@ -1,23 +1,21 @@
 //! A module of `src/` uses only those that `lib.rs` declares before it, so no cycle can exist; and the kinds of a room
-//! (protocols, codecs, steps) do not know each other, their tests excepted.
+//! (protocols, codecs, steps) do not know each other. What stands under `#[cfg(test)]` is free: tests use the real parts
+//! around them.
 //!
 //! The sources are read as text: comments and strings are blanked, then every path that starts at `crate` or `super` is
 //! followed to the module it names. A kind that stands on another says so in its first line: ``builds on `http` ``.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use super::tokens::{Token, tokens};
+use super::sources::{Source, Token, all, test_modules};
 
 /// Rooms whose kinds, those named in the room's `ALL`, are strangers to each other.
 const ROOMS: [&str; 3] = ["protocols", "codecs", "steps"];
 
 #[test]
 fn a_module_uses_only_those_declared_before_it() {
-    let mut sources = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    read_all(&root, &root, &mut sources);
-    assert!(sources.len() > 20, "only {} files found under {}", sources.len(), root.display());
+    let sources = all();
+    assert!(sources.len() > 20, "only {} files were found", sources.len());
     let found = back_edges(&sources);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
@@ -25,8 +23,8 @@ fn a_module_uses_only_those_declared_before_it() {
 #[test]
 fn a_planted_back_edge_is_reported() {
     let check = |planted: (&str, &str), expect: &[&str]| {
-        let mut sources: Vec<Source> = SAMPLE.iter().map(|(path, text)| source(path, text)).collect();
-        sources.push(source(planted.0, planted.1));
+        let mut sources: Vec<Source> = SAMPLE.iter().map(|(path, text)| Source::new(path, text)).collect();
+        sources.push(Source::new(planted.0, planted.1));
         assert_eq!(back_edges(&sources), expect, "{planted:?}");
     };
     let queue = "src/codecs/xml.rs:2: `codecs` uses `queue`, which lib.rs declares after it";
@@ -43,12 +41,8 @@ fn a_planted_back_edge_is_reported() {
         ("codecs/xml.rs", "mod inner {\n use super::super::csv::Csv; }"),
         &["src/codecs/xml.rs:2: `xml` uses its sibling `csv`"],
     );
-    check(("codecs/xml.rs", "mod tests {\n use super::*; use super::super::csv::Csv; }"), &[]);
-    check(("codecs/xml/tests.rs", "use crate::codecs::csv::Csv;"), &[]);
-    check(
-        ("codecs/xml/tests.rs", "use crate::queue::Entry;"),
-        &["src/codecs/xml/tests.rs:1: `codecs` uses `queue`, which lib.rs declares after it"],
-    );
+    check(("codecs/xml.rs", "#[cfg(test)]\nmod tests { use super::super::csv::Csv; use crate::queue; }"), &[]);
+    check(("codecs/tests/deep.rs", "use crate::codecs::csv::Csv; use crate::queue;"), &[]);
     check(("codecs/xml.rs", "use crate::codecs::charset::decode;"), &[]);
     check(("codecs/xml.rs", "//! XML, builds on `csv`.\nuse super::csv::Csv;"), &[]);
     check(("queue/file.rs", "use crate::codecs::csv::Csv; use super::Entry;"), &[]);
@@ -58,55 +52,33 @@ fn a_planted_back_edge_is_reported() {
 /// A tree in miniature: `charset` is a helper of the room, `csv` and `xml` are its kinds.
 const SAMPLE: [(&str, &str); 5] = [
     ("lib.rs", "//! pub mod nothing;\npub mod message;\npub mod codecs;\npub mod queue;"),
-    ("codecs/mod.rs", "mod csv; mod xml; mod charset; pub static ALL: &[&Kind] = &[&csv::KIND, &xml::KIND];"),
+    (
+        "codecs/mod.rs",
+        "mod csv; mod xml; mod charset; #[cfg(test)] pub(crate) mod tests; pub static ALL: &[&Kind] = &[&csv::KIND, &xml::KIND];",
+    ),
     ("codecs/csv.rs", "use crate::message::Value; use super::charset;"),
     ("codecs/charset.rs", ""),
     ("queue.rs", "pub struct Entry;"),
 ];
-
-struct Source {
-    /// Below `src/`, with `/`.
-    path: String,
-    first_line: String,
-    tokens: Vec<Token>,
-}
-
-fn source(path: &str, text: &str) -> Source {
-    let first_line = text.lines().next().unwrap_or_default().to_owned();
-    Source { path: path.to_owned(), first_line, tokens: tokens(text) }
-}
-
-fn read_all(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).expect("src exists").map(|entry| entry.expect("readable").path()).collect();
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            read_all(root, &path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).expect("sources are UTF-8");
-            let below = path.strip_prefix(root).expect("found under it").to_string_lossy().replace('\\', "/");
-            sources.push(source(&below, &text));
-        }
-    }
-}
 
 /// Every use of a later module or of a sibling, as `file:line: what`.
 fn back_edges(sources: &[Source]) -> Vec<String> {
     let lib = sources.iter().find(|source| source.path == "lib.rs").expect("src/lib.rs");
     let order = declared(&lib.tokens);
     assert!(!order.is_empty(), "lib.rs declares no module");
+    let tests = test_modules(sources);
+    let in_tests = |usage: &Usage| tests.iter().any(|module| usage.from.starts_with(module));
     let mut found = Vec::new();
     for source in sources {
-        let own = module_of(&source.path);
+        let own = source.module();
         let Some(rank) = own.first().and_then(|name| order.iter().position(|module| module == name)) else { continue };
         let kinds = kinds_of(sources, &own[0]);
-        for usage in usages(&source.tokens, &own) {
+        for usage in usages(&source.tokens, &own).into_iter().filter(|usage| !in_tests(usage)) {
             let said = match order.iter().position(|module| *module == usage.to[0]) {
                 Some(later) if later > rank => {
                     format!("`{}` uses `{}`, which lib.rs declares after it", own[0], usage.to[0])
                 }
-                Some(same) if same == rank && between_siblings(&usage, &kinds, &source.first_line) => {
+                Some(same) if same == rank && between_siblings(&usage, &kinds, source.first_line()) => {
                     format!("`{}` uses its sibling `{}`", usage.from[1], usage.to[1])
                 }
                 _ => continue,
@@ -117,24 +89,17 @@ fn back_edges(sources: &[Source]) -> Vec<String> {
     found
 }
 
-/// Whether one kind of a room uses another. A kind's tests may: the other is then one of the real parts around it.
+/// Whether one kind of a room uses another that its first line does not name.
 fn between_siblings(usage: &Usage, kinds: &BTreeSet<String>, first_line: &str) -> bool {
     let (Some(from), Some(to)) = (usage.from.get(1), usage.to.get(1)) else { return false };
-    let in_tests = usage.from.iter().any(|module| module == "tests");
     let said = first_line.contains(&format!("builds on `{to}`"));
-    from != to && kinds.contains(from) && kinds.contains(to) && !in_tests && !said
+    from != to && kinds.contains(from) && kinds.contains(to) && !said
 }
 
 /// The modules of `lib.rs`, in order.
 fn declared(tokens: &[Token]) -> Vec<String> {
     let is_mod = |window: &&[Token]| window[0].text == "mod" && window[2].text == ";";
     tokens.windows(3).filter(is_mod).map(|window| window[1].text.clone()).collect()
-}
-
-/// `protocols/http/source.rs` → `[protocols, http, source]`.
-fn module_of(path: &str) -> Vec<String> {
-    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
-    path.split('/').map(str::to_owned).collect()
 }
 
 /// What a room's `ALL` names.

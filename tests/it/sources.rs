@@ -1,4 +1,14 @@
-//! Rust sources as words and marks, well enough to find paths in them.
+//! Rust sources as words and marks, well enough to find modules and paths in them.
+
+use std::path::{Path, PathBuf};
+
+/// A file of `src/`.
+pub struct Source {
+    /// Below `src/`, with `/`.
+    pub path: String,
+    pub text: String,
+    pub tokens: Vec<Token>,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {
@@ -7,8 +17,68 @@ pub struct Token {
     pub line: usize,
 }
 
+impl Source {
+    pub fn new(path: &str, text: &str) -> Source {
+        Source { path: path.to_owned(), text: text.to_owned(), tokens: tokens(text) }
+    }
+
+    pub fn first_line(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
+
+    /// `protocols/http/source.rs` → `[protocols, http, source]`.
+    pub fn module(&self) -> Vec<String> {
+        let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        path.split('/').map(str::to_owned).collect()
+    }
+}
+
+/// The project's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Every file of `src/`.
+pub fn all() -> Vec<Source> {
+    let (folder, mut sources) = (root().join("src"), Vec::new());
+    read(&folder, &folder, &mut sources);
+    sources
+}
+
+fn read(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
+    let entries = std::fs::read_dir(folder).expect("src exists");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            read(root, &path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("sources are UTF-8");
+            let below = path.strip_prefix(root).expect("found under it").to_string_lossy().replace('\\', "/");
+            sources.push(Source::new(&below, &text));
+        }
+    }
+}
+
+/// The modules that stand under `#[cfg(test)]`.
+pub fn test_modules(sources: &[Source]) -> Vec<Vec<String>> {
+    let mut modules = Vec::new();
+    for source in sources {
+        let texts: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
+        for at in 0..texts.len() {
+            let Some(mut after) = texts[at..].strip_prefix(&["cfg", "(", "test", ")", "]"]) else { continue };
+            after = after.strip_prefix(&["pub"]).unwrap_or(after);
+            after = after.strip_prefix(&["(", "crate", ")"]).unwrap_or(after);
+            if let ["mod", name, ..] = after {
+                modules.push(source.module().into_iter().chain([(*name).to_owned()]).collect());
+            }
+        }
+    }
+    modules
+}
+
 /// Words, `::` and single marks; comments, strings and character literals are left out.
-pub fn tokens(text: &str) -> Vec<Token> {
+fn tokens(text: &str) -> Vec<Token> {
     let mut out = Vec::new();
     for (number, line) in blanked(text).lines().enumerate() {
         let mut rest = line.trim_start();
