@@ -231,6 +231,9 @@ pub trait Store: Send + Sync {
     /// Origins whose track has `value`, newest first.
     async fn search(&self, value: &str, most: u32) -> Result<Vec<MessageId>, Fault>;
 
+    /// Origins of the last hops, newest first.
+    async fn recent(&self, most: u32) -> Result<Vec<MessageId>, Fault>;
+
     /// Lets a held key go on.
     async fn release(&self, queue: &str, key: &str) -> Result<(), Fault>;
 
@@ -254,5 +257,3 @@ pub struct Engine {
     pub queue: std::sync::Arc<dyn Queue>,
     pub store: std::sync::Arc<dyn Store>,
 }
-/// STUB until the engine is merged
-pub fn open(_folder: &std::path::Path, _settings: &crate::config::QueueSettings, _clock: &crate::clock::Clock) -> Result<Engine, Fault> { todo!() }

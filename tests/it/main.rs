@@ -5,3 +5,4 @@ mod documents;
 mod faults;
 mod harness;
 mod layers;
+mod tokens;
