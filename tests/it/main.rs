@@ -1,6 +1,8 @@
 //! The tests that look at the whole: one binary, one file a subject.
 
+mod crash;
 mod documents;
 mod faults;
+mod harness;
 mod layers;
 mod sources;
