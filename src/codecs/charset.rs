@@ -36,7 +36,8 @@ impl Charset {
         }
     }
 
-    /// How many bytes of mark stand at the beginning of a file.
+    /// How many bytes of mark stand at the beginning of a file; also of a line, where files were put together and because a
+    /// line may have to be read alone.
     ///
     /// # Errors
     /// A sentence, where the mark belongs to another character set.

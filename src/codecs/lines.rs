@@ -40,7 +40,6 @@ impl<'a> Lines<'a> {
     }
 
     fn record(&mut self) -> Result<Option<Record>, Fault> {
-        self.skip_mark()?;
         loop {
             let line = self.window.line();
             let place = format!("line {line}");
@@ -54,24 +53,18 @@ impl<'a> Lines<'a> {
                 return Ok(None);
             }
             let text = without_end(&self.window.data()[..length]);
+            let mark = self.charset.mark(text);
+            let text = &text[*mark.as_ref().unwrap_or(&0)..];
             if text.trim_ascii().is_empty() {
                 self.window.consume(length);
                 continue;
             }
-            let document = (self.decode)(text, line);
+            let document = match mark {
+                Ok(_) => (self.decode)(text, line),
+                Err(said) => Err(Fault::refuse(self.code, said).at(place.clone())),
+            };
             return Ok(Some(Record { raw: self.window.take(length), header: Bytes::new(), document, place }));
         }
-    }
-
-    fn skip_mark(&mut self) -> Result<(), Fault> {
-        if self.window.byte() > 0 {
-            return Ok(());
-        }
-        self.window.fill(3)?;
-        let wrong = |said| Fault::refuse(self.code, said).at("line 1");
-        let mark = self.charset.mark(self.window.data()).map_err(wrong)?;
-        self.window.consume(mark);
-        Ok(())
     }
 }
 

@@ -180,7 +180,10 @@ pub fn format_fields() -> Vec<Field> {
     std::iter::once(format).chain(ALL.iter().map(options)).collect()
 }
 
-/// Shared by the tests of the codecs.
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 pub(crate) mod testing;
 

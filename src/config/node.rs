@@ -76,7 +76,10 @@ pub fn parse(file: FileId, text: &str, problems: &mut Vec<Problem>) -> Option<No
     let mut builder = Builder { file, parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, problems };
     match builder.document() {
         Ok(node) => Some(node),
-        Err(stop) => {
+        Err(mut stop) => {
+            if stop.help.is_none() {
+                stop.help = formula_in_quotes(text, stop.span.start as usize);
+            }
             builder.problems.push(stop);
             None
         }
@@ -249,6 +252,32 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
+/// Where the line YAML stumbled over holds a path or formula, that line with it between quotes: most likely what was meant.
+fn formula_in_quotes(text: &str, at: usize) -> Option<String> {
+    // An unclosed quote is noticed only on the line after.
+    let before = text.get(..at)?.trim_end_matches('\n');
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next()?.trim().trim_start_matches("- ");
+    if !line.contains('$') && !line.contains(": =") && !line.starts_with('=') {
+        return None;
+    }
+    let is_key = |key: &str| key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let (key, value) = match line.split_once(": ") {
+        Some((key, value)) if is_key(key) => (format!("{key}: "), value),
+        _ => (String::new(), line),
+    };
+    if value.starts_with(['{', '[']) {
+        return Some(
+            "in `{ }` and `[ ]`, a path or formula that holds `,` `: ` `[` or `{` stands between quotes".to_owned(),
+        );
+    }
+    // Between double quotes YAML reads `\` as its own sign.
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    let quoted =
+        if value.contains(['"', '\\']) { format!("'{}'", value.replace('\'', "''")) } else { format!("\"{value}\"") };
+    Some(format!("put it between quotes: {key}{quoted}"))
+}
+
 fn scalar(text: &str, style: ScalarStyle) -> Kind {
     let plain = style == ScalarStyle::Plain;
     if plain && matches!(text, "" | "~" | "null") { Kind::Null } else { Kind::Scalar { text: text.into(), plain } }
@@ -284,6 +313,26 @@ mod tests {
         let node = parse(FileId::default(), text, &mut Vec::new()).expect("this is YAML");
         let span = node.field("clé").expect("it is there").span;
         assert_eq!(&text[span.start as usize..span.end as usize], "valeur");
+    }
+
+    #[test]
+    fn a_formula_yaml_stumbles_over_is_shown_quoted() {
+        let helped = |text: &str, expect: &str| {
+            let mut problems = Vec::new();
+            parse(FileId::default(), text, &mut problems);
+            assert_eq!(problems[0].help.as_deref(), Some(expect), "{text}");
+        };
+        helped("steps:\n  - filter: $.a == 'x: y'\n  - b: 1\n", "put it between quotes: filter: \"$.a == 'x: y'\"");
+        helped("- =concat('a: ', $.b)\n- c\n", "put it between quotes: \"=concat('a: ', $.b)\"");
+        helped("a: \"=matches($.b, '\\d+')\"\n", "put it between quotes: a: '=matches($.b, ''\\d+'')'");
+        helped("- 'a' in $.b\n", "put it between quotes: \"'a' in $.b\"");
+        helped(
+            "a: { b: $.lines[0].c }\n",
+            "in `{ }` and `[ ]`, a path or formula that holds `,` `: ` `[` or `{` stands between quotes",
+        );
+        let mut problems = Vec::new();
+        parse(FileId::default(), "a: b: c", &mut problems);
+        assert_eq!(problems[0].help, None);
     }
 
     #[test]

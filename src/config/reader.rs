@@ -10,11 +10,14 @@ pub struct Reader<'a> {
     pub files: &'a Files,
     pub environment: &'a Environment,
     pub problems: Vec<Problem>,
+    /// The tables that formulas may read and their columns; `None` where they are not known yet, and formulas that name one
+    /// are believed.
+    pub tables: Option<BTreeMap<Text, Vec<Text>>>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(files: &'a Files, environment: &'a Environment) -> Reader<'a> {
-        Reader { files, environment, problems: Vec::new() }
+        Reader { files, environment, problems: Vec::new(), tables: None }
     }
 
     pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {

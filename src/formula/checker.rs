@@ -1,8 +1,8 @@
 //! What can be known to be wrong before any message comes: argument counts, kinds as far as they are known, tables.
 
+use super::Issue;
 use super::functions::{self, Body, Kind, Special};
 use super::parser::{Call, Comparison, Expression, ExpressionKind};
-use super::{Issue, Tables};
 use crate::message::Value;
 
 /// Everything wrong in the tree.
@@ -25,20 +25,22 @@ pub fn check_condition(root: &Expression) -> Option<Issue> {
     }
 }
 
+type HasColumn<'a> = &'a dyn Fn(&str, &str) -> Option<bool>;
+
 /// `table()` calls whose table or column does not exist.
-pub fn check_tables(root: &Expression, tables: &dyn Tables) -> Vec<Issue> {
+pub fn check_tables(root: &Expression, has_column: HasColumn<'_>) -> Vec<Issue> {
     let mut issues = Vec::new();
-    check_tables_in(root, tables, &mut issues);
+    check_tables_in(root, has_column, &mut issues);
     issues
 }
 
-fn check_tables_in(expression: &Expression, tables: &dyn Tables, issues: &mut Vec<Issue>) {
+fn check_tables_in(expression: &Expression, has_column: HasColumn<'_>, issues: &mut Vec<Issue>) {
     if let ExpressionKind::Call(call) = &expression.kind
         && call.function.name == "table"
         && let [table, _, column, ..] = call.arguments.as_slice()
         && let (Some(name), Some(field)) = (constant_text(table), constant_text(column))
     {
-        match tables.has_column(name, field) {
+        match has_column(name, field) {
             Some(true) => {}
             Some(false) => {
                 let message = format!("table `{name}` has no column `{field}`");
@@ -50,7 +52,7 @@ fn check_tables_in(expression: &Expression, tables: &dyn Tables, issues: &mut Ve
             ),
         }
     }
-    expression.children().iter().for_each(|child| check_tables_in(child, tables, issues));
+    expression.children().iter().for_each(|child| check_tables_in(child, has_column, issues));
 }
 
 fn constant_text(expression: &Expression) -> Option<&str> {

@@ -4,6 +4,37 @@ use crate::message::{Fault, Value};
 
 use super::parser::{Expression, ExpressionKind};
 
+/// The codes, each with its page.
+pub const CODES: &[(&str, &str)] = &[
+    (
+        "FORMULA-MISSING",
+        "A path that is not optional found nothing, or a function had nothing to choose from. The message stopped rather than go \
+         on with an empty field. If the value may be missing, end the path with `?` (the field is then left out), or write \
+         `coalesce(path, otherwise)`, or ask `has(path)` first. If it should be there, the sender's data is to be corrected.",
+    ),
+    (
+        "FORMULA-TYPE",
+        "A value was of another kind than the formula wants: text where a number is computed with, a number compared with a \
+         text. Nothing is converted by guess. `number(…)` reads a number from text, `concat(…)` makes text of a number.",
+    ),
+    (
+        "FORMULA-VALUE",
+        "A value was of the right kind and still cannot be what it should: a wrong check digit, a date that is none, an address \
+         without `@`, a list of two where one was wanted. Correct the data, or catch the case with `if` or a `filter`.",
+    ),
+    ("FORMULA-ARITHMETIC", "A division by zero, or an amount too large to be exact in 28 digits."),
+    (
+        "FORMULA-LIMIT",
+        "A formula would have made a text of more than 1 MB, a list of more than 100,000 items, or looked at too many values. \
+         Split the message before, or select less.",
+    ),
+    (
+        "FORMULA-TABLE",
+        "A formula reads a table or a column that does not exist. `raccord check` tells it too. The message waits until the \
+         configuration is corrected.",
+    ),
+];
+
 /// Longest piece of a value that is shown.
 const MOST_SHOWN: usize = 40;
 

@@ -38,6 +38,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("‘", "text stands between straight single quotes: 'text'"),
     ("{", "a formula makes no maps; a template does"),
     ("?", "a choice is written `if(condition, a, b)`"),
+    (".", "a field is chosen inside the path: first($.lines[*].name)"),
     (";", "arguments are separated by `,`"),
 ];
 

@@ -10,9 +10,9 @@ mod evaluator;
 mod faults;
 mod functions;
 mod lexer;
+mod manual;
 mod parser;
 mod path;
-mod query;
 mod reading;
 mod template;
 mod traps;
@@ -33,9 +33,11 @@ use jiff::Timestamp;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use parser::Expression;
 
-pub use functions::{Family, Function, Kind, Need, Parameter, SAMPLE, all, manual, page};
+pub use faults::CODES;
+pub use functions::{Family, Function, Kind, Need, Parameter, all, page};
+pub use manual::{SAMPLE, manual};
 pub use path::Path;
-pub use template::Template;
+pub use template::{Template, in_item};
 
 /// Longest text and list a formula may make: past it, `FORMULA-LIMIT`.
 pub const MAX_TEXT: usize = 1024 * 1024;
@@ -140,9 +142,10 @@ impl Formula {
         &self.0.text
     }
 
-    /// What is wrong with the `table()` calls, given the tables that exist: for the caller that knows them.
-    pub fn check(&self, tables: &dyn Tables) -> Vec<Issue> {
-        checker::check_tables(&self.0.root, tables)
+    /// What is wrong with the `table()` calls, given the tables that exist: `has_column(table, column)` answers `None` where
+    /// there is no such table. For the caller that knows them.
+    pub fn check(&self, has_column: &dyn Fn(&str, &str) -> Option<bool>) -> Vec<Issue> {
+        checker::check_tables(&self.0.root, has_column)
     }
 
     /// Calls `see` with every path it reads, for checks such as "this required input is never used".

@@ -3,12 +3,13 @@
 //! What a scalar is, is decided by how it is written: one that begins with `=` is a formula, with `$` a path, and `${…}` is a
 //! reference. What a reference brings in is never itself read as a path or formula.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::template::{Each, Part};
-use super::{Condition, Formula, Issue, Path, Template, traps};
+use super::{Condition, Formula, Issue, Path, Tables, Template, traps};
 use crate::config::{Key, Kind, Node, Reader, Setting, Shape, Span};
-use crate::message::{Map, Text, Value};
+use crate::message::{Fault, Map, Text, Value};
 
 impl Setting for Path {
     fn shape() -> Shape {
@@ -33,7 +34,7 @@ impl Setting for Formula {
             reader.error(node.span, "a formula begins with `=`").label("a formula is expected here");
             return None;
         };
-        let read = Formula::parse(formula);
+        let read = Formula::parse(formula).and_then(|formula| known_tables(formula, reader));
         settle(node, reader, &text, 1, "formula", read)
     }
 }
@@ -52,15 +53,34 @@ impl Setting for Condition {
             return None;
         }
         let text = reader.text(node)?;
-        if text.starts_with('=') {
+        if let Some(formula) = text.strip_prefix('=') {
             reader
                 .error(node.span, "a condition is written without `=`")
                 .label("always a formula")
-                .help(format!("write {}", traps::quoted(&text[1..])));
+                .help(format!("write {}", traps::quoted(formula)));
             return None;
         }
-        let read = Condition::parse(&text);
+        let read = Condition::parse(&text).and_then(|condition| known_tables(condition.0, reader).map(Condition));
         settle(node, reader, &text, 0, "condition", read)
+    }
+}
+
+/// The formula, unless it reads a table or a column that does not exist.
+fn known_tables(formula: Formula, reader: &Reader<'_>) -> Result<Formula, Vec<Issue>> {
+    let issues = reader.tables.as_ref().map(|tables| formula.check(&Columns(tables))).unwrap_or_default();
+    if issues.is_empty() { Ok(formula) } else { Err(issues) }
+}
+
+/// The columns of tables, without rows.
+struct Columns<'r>(&'r BTreeMap<Text, Vec<Text>>);
+
+impl Tables for Columns<'_> {
+    fn row(&self, _table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
+        Ok(None)
+    }
+
+    fn has_column(&self, table: &str, column: &str) -> Option<bool> {
+        self.0.get(table).map(|columns| columns.iter().any(|known| known == column))
     }
 }
 
@@ -94,7 +114,10 @@ fn scalar(node: &Node, written: &Text, plain: bool, reader: &mut Reader<'_>) -> 
         return reader.text(node).map(|text| Part::Constant(constant(text, plain)));
     }
     if written.starts_with('=') {
-        Formula::read(node, reader).map(|formula| Part::Formula(formula, node.span))
+        Formula::read(node, reader).map(|formula| {
+            let span = span_of_text(node, formula.text(), 1, reader);
+            Part::Formula(formula, span)
+        })
     } else {
         Path::read(node, reader).map(Part::Path)
     }
@@ -150,7 +173,7 @@ fn each_map(node: &Node, each: &Node, fields: &[(Key, Node)], reader: &mut Reade
     }
     let mut right = true;
     for (key, _) in fields.iter().filter(|(key, _)| !KNOWN.contains(&key.name.as_str())) {
-        reader.unknown(key.span, "key beside `each`", &key.name, KNOWN);
+        reader.unknown(key.span, "key", &key.name, KNOWN);
         right = false;
     }
     let list = part(each, reader).filter(|list| {
@@ -163,7 +186,10 @@ fn each_map(node: &Node, each: &Node, fields: &[(Key, Node)], reader: &mut Reade
         finds
     });
     let keep = match node.field("keep") {
-        Some(keep) => Condition::read(keep, reader).map(|condition| Some((condition, keep.span))),
+        Some(keep) => Condition::read(keep, reader).map(|condition| {
+            let span = span_of_text(keep, condition.formula().text(), 0, reader);
+            Some((condition, span))
+        }),
         None => Some(None),
     };
     let Some(map) = node.field("map") else {
@@ -203,34 +229,39 @@ fn settle<T>(
     if traps::cut_by_comment(node, text, reader) {
         return None;
     }
-    let start = start_in_file(node, text, reader);
-    for issue in issues {
-        let span = match start {
-            Some(start) => {
-                let start = start + skipped as u32;
-                Span { file: node.span.file, start: start + issue.from as u32, end: start + issue.to as u32 }
-            }
-            None => node.span,
-        };
-        let problem = reader.error(span, issue.message);
-        problem.label(issue.label);
-        problem.help = issue.help;
-    }
+    let span = span_of_text(node, &text[skipped..], skipped, reader);
+    report(reader, span, &text[skipped..], issues);
     None
 }
 
-/// Where the text of a scalar begins in its file; `None` where the file does not hold it as it is (escapes, folded lines).
-fn start_in_file(node: &Node, text: &str, reader: &Reader<'_>) -> Option<u32> {
-    let source = source(node.span, reader)?;
-    let rest = source.get(node.span.start as usize..)?;
-    if rest.starts_with(text) {
-        return Some(node.span.start);
+/// Reports the issues of a text that stands at `span`: each at its own place if the file holds the text as it is.
+pub(super) fn report(reader: &mut Reader<'_>, span: Span, text: &str, issues: Vec<Issue>) {
+    let verbatim = (span.end - span.start) as usize == text.len();
+    for issue in issues {
+        let problem = reader.error(if verbatim { span.part(issue.from, issue.to) } else { span }, issue.message);
+        problem.label(issue.label);
+        problem.help = issue.help;
     }
-    let inside = rest.strip_prefix(['\'', '"'])?;
-    inside.starts_with(text).then_some(node.span.start + 1)
+}
+
+/// Where the text of a scalar stands in its file, after its quote and `skipped` bytes; the whole scalar where the file does not
+/// hold the text as it is (escapes, folded lines).
+fn span_of_text(node: &Node, text: &str, skipped: usize, reader: &Reader<'_>) -> Span {
+    let rest = source(node.span, reader).and_then(|source| source.get(node.span.start as usize..)).unwrap_or_default();
+    let quote = usize::from(rest.starts_with(['\'', '"']));
+    match rest.get(quote + skipped..) {
+        Some(rest) if rest.starts_with(text) => {
+            let start = node.span.start + (quote + skipped) as u32;
+            Span { start, end: start + text.len() as u32, ..node.span }
+        }
+        _ => node.span,
+    }
 }
 
 /// The text of the file a span is in; `None` for nodes that come from no file.
 pub(super) fn source<'r>(span: Span, reader: &Reader<'r>) -> Option<&'r str> {
     (!reader.files.is_empty()).then(|| reader.files.text(span.file))
 }
+
+#[cfg(test)]
+mod tests;

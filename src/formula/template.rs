@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::{Condition, Formula, Frame, MAX_ITEMS, Path, Scope, evaluator, faults};
-use crate::config::Span;
-use crate::message::{Fault, Map, Text, Value};
+use super::{Condition, Formula, Frame, MAX_ITEMS, Path, Scope, evaluator, faults, reading};
+use crate::config::{Reader, Span};
+use crate::message::{Fault, Map, Next, Text, Value};
 
 /// What a map writes: constants, paths and formulas in the shape of the value to come, with `each` for lists.
 #[derive(Clone, Debug)]
 pub struct Template(pub(super) Arc<Part>);
 
-/// A piece of a template.
+/// A piece of a template. The span of a formula is that of its text, without `=`, where the file holds it as it is.
 #[derive(Debug)]
 pub(super) enum Part {
     Constant(Value),
@@ -65,11 +65,11 @@ impl Template {
         });
     }
 
-    /// Calls `see` with every formula it computes, and where that stands, for checks against the tables that exist.
-    pub fn formulas<'t>(&'t self, see: &mut dyn FnMut(&'t Formula, Span)) {
+    /// Reports the `table()` calls that name a table or column that does not exist; see [`Formula::check`].
+    pub fn check(&self, reader: &mut Reader<'_>, has_column: &dyn Fn(&str, &str) -> Option<bool>) {
         self.0.visit(&mut |piece| {
             if let Piece::Formula(formula, span) = piece {
-                see(formula, span);
+                reading::report(reader, span, formula.text(), formula.check(has_column));
             }
         });
     }
@@ -185,7 +185,11 @@ impl<'v> Frame<'v> {
 }
 
 /// A fault about `$item.price` says which item: `$.lines[3].price`.
-fn in_item(fault: Fault, list: &str, index: usize) -> Fault {
+pub fn in_item(fault: Fault, list: &str, index: usize) -> Fault {
+    // Only what is wrong with the message has a place in it.
+    if fault.next() != Next::Refuse {
+        return fault;
+    }
     let item = format!("{}[{index}]", list.trim_end_matches('?'));
     let place = match fault.position() {
         None => return fault.at(item),

@@ -1,7 +1,7 @@
 //! The language as its users meet it: a text in, a value or a sentence out.
 
 use super::language::Sample;
-use super::{Condition, Formula, Path, SAMPLE};
+use super::{Condition, Formula, Path, SAMPLE, Tables};
 
 const ORDER: &str = r#"{
   "number": "1042", "odd name": 1, "a-b": 2, "qty": "5", "nothing": null, "empty": [], "big": 340123450000000017, "bigger": 340123450000000018,
@@ -278,6 +278,10 @@ fn refused(text: &str, expect: &[&str]) {
 fn mistakes_are_told_with_their_place() {
     refused("rond($.a) > 1", &["`rond` unknown function `rond`; did you mean `round`?"]);
     refused("$.a = 1", &["`=` `=` is no part of a formula; equal is written `==`"]);
+    refused(
+        "first($.lines).a == 1",
+        &["`.` `.` is no part of a formula; a field is chosen inside the path: first($.lines[*].name)"],
+    );
     refused("$.a && $.b", &["`&&` `&&` is no part of a formula; write `and`"]);
     refused("$.a == \"x\"", &["`\"` `\"` is no part of a formula; text stands between single quotes: 'text'"]);
     refused("$.a == paid", &["`paid` unknown word `paid`; a text is written 'paid', a field `$.paid`"]);
@@ -339,7 +343,11 @@ fn tables_are_checked_when_they_are_known() {
     let sample = Sample::new(SAMPLE);
     let said = |text: &str| -> Vec<String> {
         let formula = Formula::parse(text).expect(text);
-        formula.check(&sample.tables).into_iter().map(|issue| issue.message).collect()
+        formula
+            .check(&|table, column| sample.tables.has_column(table, column))
+            .into_iter()
+            .map(|issue| issue.message)
+            .collect()
     };
     assert_eq!(said("table('stores', $.a, 'erp_code')"), [""; 0]);
     assert_eq!(said("table('shops', $.a, 'erp_code')"), ["there is no table `shops`"]);

@@ -137,6 +137,8 @@ impl Hub {
     /// Stops sources, lets what is under way be settled within the configured time, and closes. What is left waits in the queue.
     pub async fn stop(&self) {
         info!("the hub stops");
+        // Held to the end: a reload would start again what is being stopped.
+        let _no_reload = self.reloading.lock().await;
         let within = self.settings.stop_within;
         if tokio::time::timeout(within, self.registry.stop_all()).await.is_err() {
             warn!(?within, "not everything ended in time: the rest waits in the queue for the next start");

@@ -94,7 +94,6 @@ impl Running {
             let lane = Lane::new(self.pipeline.clone(), destination.clone(), target.clone(), self.works.clone());
             self.work.spawn(lane.run(self.work_stop.clone()));
         }
-        self.work.close();
     }
 
     pub fn ill(&self) -> Option<String> {
@@ -112,6 +111,7 @@ impl Running {
             error!(pipeline = %self.pipeline.name, "the source failed while stopping");
         }
         self.work_stop.cancel();
+        self.work.close();
         self.work.wait().await;
     }
 }

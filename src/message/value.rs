@@ -33,8 +33,23 @@ pub enum Number {
 }
 
 /// The fields of a map value, in the order they were written. A name stands once.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Map(IndexMap<Text, Value, foldhash::fast::RandomState>);
+#[derive(Clone, Default)]
+pub struct Map(Fields);
+
+/// Most maps have few fields: looking at each name is then faster than hashing, and costs less memory.
+#[derive(Clone)]
+enum Fields {
+    Few(Vec<(Text, Value)>),
+    Many(Box<IndexMap<Text, Value, foldhash::fast::RandomState>>),
+}
+
+const FEW: usize = 16;
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields::Few(Vec::new())
+    }
+}
 
 impl Value {
     /// Reads a number from its text, as JSON writes numbers.
@@ -178,59 +193,125 @@ impl Map {
     }
 
     pub fn with_capacity(fields: usize) -> Map {
-        Map(IndexMap::with_capacity_and_hasher(fields, foldhash::fast::RandomState::default()))
+        Map(if fields <= FEW { Fields::Few(Vec::with_capacity(fields)) } else { many(fields) })
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        match &self.0 {
+            Fields::Few(fields) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value),
+            Fields::Many(fields) => fields.get(name),
+        }
     }
 
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
-        self.0.get_mut(name)
+        match &mut self.0 {
+            Fields::Few(fields) => fields.iter_mut().find(|(field, _)| field == name).map(|(_, value)| value),
+            Fields::Many(fields) => fields.get_mut(name),
+        }
     }
 
     /// Sets `name`, keeping its place if it was there; returns what it held.
     pub fn insert(&mut self, name: impl Into<Text>, value: impl Into<Value>) -> Option<Value> {
-        self.0.insert(name.into(), value.into())
+        let (name, value) = (name.into(), value.into());
+        if let Fields::Few(fields) = &mut self.0 {
+            if let Some((_, held)) = fields.iter_mut().find(|(field, _)| *field == name) {
+                return Some(std::mem::replace(held, value));
+            }
+            if fields.len() < FEW {
+                fields.push((name, value));
+                return None;
+            }
+            let few = std::mem::take(fields);
+            self.0 = many(2 * FEW);
+            few.into_iter().for_each(|(name, value)| drop(self.insert(name, value)));
+        }
+        match &mut self.0 {
+            Fields::Many(fields) => fields.insert(name, value),
+            Fields::Few(_) => None,
+        }
     }
 
     /// Removes `name`; the fields after it keep their order.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        self.0.shift_remove(name)
+        match &mut self.0 {
+            Fields::Few(fields) => {
+                let at = fields.iter().position(|(field, _)| field == name)?;
+                Some(fields.remove(at).1)
+            }
+            Fields::Many(fields) => fields.shift_remove(name),
+        }
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.get(name).is_some()
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Text, &Value)> + ExactSizeIterator {
-        self.0.iter()
+        (0..self.len()).map(|index| match &self.0 {
+            Fields::Few(fields) => (&fields[index].0, &fields[index].1),
+            Fields::Many(fields) => fields.get_index(index).expect("the index is below the length"),
+        })
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Text, &mut Value)> {
-        self.0.iter_mut()
+        let (few, many) = match &mut self.0 {
+            Fields::Few(fields) => (Some(fields), None),
+            Fields::Many(fields) => (None, Some(fields)),
+        };
+        let few = few.into_iter().flatten().map(|(name, value)| (&*name, value));
+        few.chain(many.into_iter().flat_map(|fields| fields.iter_mut()))
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        match &self.0 {
+            Fields::Few(fields) => fields.len(),
+            Fields::Many(fields) => fields.len(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
+    }
+}
+
+fn many(fields: usize) -> Fields {
+    Fields::Many(Box::new(IndexMap::with_capacity_and_hasher(fields, foldhash::fast::RandomState::default())))
+}
+
+/// Whatever the order.
+impl PartialEq for Map {
+    fn eq(&self, other: &Map) -> bool {
+        // Each value is compared once, so that nested maps in another order stay cheap.
+        let value_there =
+            |name: &Text, (there, value): (&Text, _)| if name == there { Some(value) } else { other.get(name) };
+        self.len() == other.len()
+            && self.iter().zip(other.iter()).all(|((name, value), there)| value_there(name, there) == Some(value))
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
 impl IntoIterator for Map {
     type Item = (Text, Value);
-    type IntoIter = indexmap::map::IntoIter<Text, Value>;
+    type IntoIter = std::vec::IntoIter<(Text, Value)>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        match self.0 {
+            Fields::Few(fields) => fields.into_iter(),
+            Fields::Many(fields) => fields.into_iter().collect::<Vec<_>>().into_iter(),
+        }
     }
 }
 
 impl<N: Into<Text>, V: Into<Value>> FromIterator<(N, V)> for Map {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Map {
-        Map(fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let fields = fields.into_iter();
+        let mut map = Map::with_capacity(fields.size_hint().0);
+        fields.for_each(|(name, value)| drop(map.insert(name, value)));
+        map
     }
 }
 

@@ -95,7 +95,27 @@ fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, tables: &TableNames) -
             None => whole = false,
         }
     }
+    check_between(&pipelines, reader);
     whole.then_some(pipelines)
+}
+
+/// Problems no pipeline has by itself: a hand-over to one that does not exist, a web hook two pipelines want.
+fn check_between(pipelines: &BTreeMap<Text, Arc<Pipeline>>, reader: &mut Reader<'_>) {
+    let mut claimed: BTreeMap<String, &Text> = BTreeMap::new();
+    for (name, pipeline) in pipelines {
+        for claim in pipeline.source.claims() {
+            if let Some(other) = claimed.get(&claim) {
+                let said = format!("`{claim}` is already taken by pipeline `{other}`");
+                reader.error(pipeline.source_span, said).label("taken twice").help("give one of them another path");
+            }
+            claimed.insert(claim, name);
+        }
+        for destination in &pipeline.destinations {
+            if let Some(wanted) = destination.target.hands_to().filter(|wanted| !pipelines.contains_key(*wanted)) {
+                reader.unknown(destination.span, "pipeline", wanted, pipelines.keys().map(Text::as_str));
+            }
+        }
+    }
 }
 
 fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &TableNames) -> Option<Pipeline> {

@@ -20,6 +20,8 @@ pub struct Pipeline {
     pub owner: Option<Text>,
     pub source: Arc<dyn SourceSettings>,
     pub codec: Arc<dyn Codec>,
+    /// Where `from` stands, for problems between pipelines.
+    pub source_span: Span,
     /// What people search for.
     pub track: Vec<(Text, Template)>,
     pub order_by: OrderBy,
@@ -40,6 +42,8 @@ pub struct Pipeline {
 #[derive(Debug)]
 pub struct Destination {
     pub name: Text,
+    /// Where it stands, for problems between pipelines.
+    pub span: Span,
     /// `web-order.to.erp`
     pub queue: Text,
     pub steps: Steps,
@@ -223,6 +227,7 @@ impl Pipeline {
             Some(to) => read_destinations(to, reader, &Place { pipeline: name, folder, tables, defaults: &defaults }),
             None => Some(Vec::new()),
         };
+        let from_span = map.node("from").map_or(map.span, |node| node.span.part(0, 1));
         let span = map.span;
         map.finish(reader);
 
@@ -236,6 +241,7 @@ impl Pipeline {
             owner: head.owner,
             source,
             codec,
+            source_span: from_span,
             track: head.track.unwrap_or_default().into_iter().collect(),
             order_by: head.order_by.unwrap_or(OrderBy::None),
             repeats_considered: head.dedupe.is_some(),
@@ -315,6 +321,7 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
     map.finish(reader);
     let head = head?;
     Some(Destination {
+        span: node.span.part(0, 1),
         name: name.clone(),
         queue: format!("{}.to.{name}", place.pipeline).into(),
         steps: steps?,

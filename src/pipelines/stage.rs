@@ -190,12 +190,12 @@ impl Stage {
         for (destination, fault) in processed.failed {
             self.failed_for(entry, &destination, &fault, settlement, now);
         }
-        for effect in processed.effects {
-            self.effect(entry, effect, settlement);
+        for (index, effect) in processed.effects.into_iter().enumerate() {
+            self.effect(entry, index, effect, settlement);
         }
     }
 
-    fn effect(&self, entry: &NewEntry, effect: Effect, settlement: &mut Settlement) {
+    fn effect(&self, entry: &NewEntry, index: usize, effect: Effect, settlement: &mut Settlement) {
         match effect {
             Effect::Remember { table, key, row, until } => {
                 self.pending.remember(&table, &key, &row);
@@ -203,7 +203,8 @@ impl Stage {
             }
             Effect::Join { group, member, closes } => {
                 self.pending.join(&group, &member, entry.time);
-                let (message, at) = (entry.message, entry.time);
+                // One message may join a group several times: each member has an id of its own, the same for a repeat.
+                let (message, at) = (entry.message.child(&group.step, index), entry.time);
                 settlement.groups.push(GroupWrite::Join { group, message, member, at, closes });
             }
             Effect::Close { group, window, document } => {

@@ -3,27 +3,24 @@
 //! A protocol gives a [`SourcePeer`] (who sends to its source) or a [`TargetPeer`] (who takes from its target), made fresh
 //! for each case, and calls [`source`] or [`target`]. What a protocol cannot show (a folder refuses nothing) it says so.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+mod parts;
+mod recorder;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Arrival, Delivery, Pipelines, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings, Target,
-    TargetSettings, http, read_source, read_target,
+use super::{Source, Target};
+use crate::message::{Fault, Next};
+pub use parts::{
+    NoTables, codec, deliver_document, delivery, read_source_yaml, read_target_yaml, read_yaml, surroundings,
 };
-use crate::clock::Clock;
-use crate::codecs::Codec;
-use crate::config::{Environment, FileId, Files, MapReader, Reader, parse, render};
-use crate::formula::{Scope, Tables};
-use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
+pub use recorder::{Mood, Recorder};
 
 /// Nothing here takes longer, even on a busy machine; only a hang does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -182,6 +179,8 @@ async fn a_clean_stop_hands_nothing_over_twice(peer: Arc<dyn SourcePeer>) {
 async fn a_message_is_delivered(peer: impl TargetPeer) {
     let target = opened(&peer);
     peer.behave(Behaviour::Well).await;
+    let (once, again) = (delivery(&*target, 1), delivery(&*target, 1));
+    assert_eq!(once.prepared, again.prepared, "what is prepared depends on the message alone");
     bounded("a delivery", target.deliver(&delivery(&*target, 1))).await.expect("a peer that is well takes it");
     let taken = peer.taken().await;
     assert_eq!(taken.len(), 1);
@@ -292,201 +291,6 @@ impl Running {
     }
 }
 
-/// A receiver in memory, which can be told to refuse or to take its time.
-#[derive(Default)]
-pub struct Recorder(Mutex<Recorded>);
-
-#[derive(Default)]
-pub struct Recorded {
-    mood: Mood,
-    /// Every arrival a source handed over, stored or not.
-    pub handed: Vec<Arrival>,
-    pub stored: Vec<Arrival>,
-    pub cursors: BTreeMap<Text, Value>,
-    /// Calls of `receive` that are not answered yet.
-    pub waiting: usize,
-    /// Calls of `receive` that were refused.
-    pub refused: usize,
-    seen: HashMap<String, (MessageId, Bytes)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mood {
-    #[default]
-    Accept,
-    /// Answers `retry` at once.
-    Refuse,
-    /// Answers nothing until the mood changes.
-    Hold,
-}
-
-impl Recorder {
-    pub fn set(&self, mood: Mood) {
-        self.state().mood = mood;
-    }
-
-    pub fn stored(&self) -> Vec<Arrival> {
-        self.state().stored.clone()
-    }
-
-    pub fn handed(&self) -> Vec<Arrival> {
-        self.state().handed.clone()
-    }
-
-    pub fn refused(&self) -> usize {
-        self.state().refused
-    }
-
-    /// Waits until `holds`; fails, naming `what`, where it never does.
-    pub async fn until(&self, what: &str, holds: impl Fn(&Recorded) -> bool) {
-        bounded(what, async {
-            while !holds(&self.state()) {
-                sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
-    }
-
-    fn state(&self) -> MutexGuard<'_, Recorded> {
-        self.0.lock().expect("no code panics while holding the record")
-    }
-
-    async fn decided(&self) -> Mood {
-        self.state().waiting += 1;
-        loop {
-            let mood = self.state().mood;
-            if mood != Mood::Hold {
-                self.state().waiting -= 1;
-                return mood;
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-impl Recorded {
-    fn store(&mut self, arrival: Arrival) -> Receipt {
-        let drawn = MessageId::draw();
-        if arrival.fault.is_some() {
-            self.stored.push(arrival);
-            return Receipt { id: drawn, outcome: ReceiptOutcome::Dead };
-        }
-        if let Some((id, body)) = arrival.position.as_ref().and_then(|position| self.seen.get(position)) {
-            let outcome = if *body == arrival.body { ReceiptOutcome::Repeat } else { ReceiptOutcome::Conflict };
-            return Receipt { id: *id, outcome };
-        }
-        if let Some(position) = &arrival.position {
-            self.seen.insert(position.clone(), (drawn, arrival.body.clone()));
-        }
-        // As an intake would: what has no document and is not JSON cannot be read.
-        let readable = arrival.document.is_some() || json::read(&arrival.body).is_ok();
-        self.stored.push(arrival);
-        Receipt { id: drawn, outcome: if readable { ReceiptOutcome::Stored } else { ReceiptOutcome::Dead } }
-    }
-}
-
-#[async_trait]
-impl Receiver for Recorder {
-    async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
-        self.state().handed.extend(arrivals.iter().cloned());
-        let mood = self.decided().await;
-        let mut state = self.state();
-        if mood == Mood::Refuse {
-            state.refused += 1;
-            return Err(Fault::retry("STORE-FULL", "the disk is nearly full").after(Duration::from_secs(7)));
-        }
-        if let Some((name, value)) = cursor {
-            state.cursors.insert(name, value);
-        }
-        Ok(arrivals.into_iter().map(|arrival| state.store(arrival)).collect())
-    }
-
-    async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault> {
-        Ok(self.state().cursors.get(name).cloned())
-    }
-
-    /// Replies with the request's own document.
-    async fn reply(&self, arrival: Arrival) -> Result<Value, Fault> {
-        if self.decided().await == Mood::Refuse {
-            return Err(Fault::retry("LOOKUP-DOWN", "what the reply needs is down"));
-        }
-        let body = || json::read(&arrival.body).map_err(|error| Fault::refuse("DECODE-JSON", "not JSON").cause(error));
-        arrival.document.clone().map_or_else(body, Ok)
-    }
-}
-
-/// Delivery number `number` as the pipeline would make it: id, key and document (`{"name":"order-1"}`) follow from it.
-pub fn delivery(target: &dyn Target, number: u32) -> Delivery {
-    let document: Map = [("name", format!("order-{number}"))].into_iter().collect();
-    deliver_document(target, number, &document.into()).expect("the document can be prepared")
-}
-
-/// Delivery number `number` of `document`; `$headers` is empty, `$meta.id` the message's id.
-pub fn deliver_document(target: &dyn Target, number: u32, document: &Value) -> Result<Delivery, Fault> {
-    let id = MessageId::derive(&[b"conformance", &number.to_be_bytes()]);
-    let meta: Map = [("id", id.to_string())].into_iter().collect();
-    let prepared = target.prepare(&Scope {
-        document,
-        headers: &Map::new(),
-        meta: &meta,
-        item: None,
-        partner: None,
-        connection: None,
-        time: Timestamp::UNIX_EPOCH,
-        id,
-        tables: &NoTables,
-    })?;
-    Ok(Delivery { id, time: Timestamp::UNIX_EPOCH, prepared, attempt: 1 })
-}
-
-/// A hub without pipelines, in `folder`.
-pub fn surroundings(folder: &Path) -> Surroundings {
-    Surroundings {
-        clock: Clock::real(),
-        folder: folder.to_owned(),
-        routes: Arc::new(http::Routes::default()),
-        pipelines: Arc::new(NoPipelines),
-    }
-}
-
-/// JSON, without the codecs' options.
-pub fn codec() -> Arc<dyn Codec> {
-    Arc::new(PlainJson)
-}
-
-/// The source `yaml` describes (`protocol: ...`), or a panic with what is wrong.
-pub fn read_source_yaml(yaml: &str) -> Arc<dyn SourceSettings> {
-    read_yaml(yaml, read_source).unwrap_or_else(|problems| panic!("{problems}"))
-}
-
-/// The target `yaml` describes (`protocol: ...`), or a panic with what is wrong.
-pub fn read_target_yaml(yaml: &str) -> Arc<dyn TargetSettings> {
-    read_yaml(yaml, read_target).unwrap_or_else(|problems| panic!("{problems}"))
-}
-
-/// Reads the map `yaml` with `read`; problems come out as `check` would show them. `${TEST_SECRET}` is `s3cret`.
-pub fn read_yaml<T>(
-    yaml: &str,
-    read: impl FnOnce(&mut MapReader<'_>, &mut Reader<'_>) -> Option<T>,
-) -> Result<T, String> {
-    let mut files = Files::default();
-    let file = files.add("pipelines/test/pipeline.yaml", yaml);
-    assert_eq!(file, FileId::default());
-    let environment =
-        Environment { only: Some([("TEST_SECRET".to_owned(), "s3cret".to_owned())].into()), ..Environment::default() };
-    let mut reader = Reader::new(&files, &environment);
-    let node = parse(file, yaml, &mut reader.problems);
-    let value = node.as_ref().and_then(|node| {
-        let mut map = reader.map(node)?;
-        let value = read(&mut map, &mut reader);
-        map.finish(&mut reader);
-        value
-    });
-    let failed = reader.has_errors();
-    let problems = reader.problems;
-    value.filter(|_| !failed).ok_or_else(|| render(&files, &problems, false))
-}
-
 /// `future`'s outcome; a hang fails, naming `what`.
 pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not come within {PATIENCE:?}"))
@@ -494,42 +298,4 @@ pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// No table at all.
-pub struct NoTables;
-
-impl Tables for NoTables {
-    fn row(&self, table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
-        Err(Fault::misconfigured("TABLE-UNKNOWN", format!("there is no table `{table}`")))
-    }
-
-    fn has_column(&self, _table: &str, _column: &str) -> Option<bool> {
-        None
-    }
-}
-
-struct NoPipelines;
-
-impl Pipelines for NoPipelines {
-    fn receiver(&self, _pipeline: &str) -> Option<Arc<dyn Receiver>> {
-        None
-    }
-}
-
-#[derive(Debug)]
-struct PlainJson;
-
-impl Codec for PlainJson {
-    fn decode(&self, bytes: &[u8]) -> Result<Value, Fault> {
-        json::read(bytes).map_err(|error| Fault::refuse("DECODE-JSON", "not JSON").at(error.to_string()))
-    }
-
-    fn encode(&self, document: &Value) -> Result<Bytes, Fault> {
-        Ok(document.to_string().into())
-    }
-
-    fn content_type(&self) -> &'static str {
-        "application/json"
-    }
 }

@@ -140,6 +140,11 @@ pub trait Source: Send {
 pub trait TargetSettings: Send + Sync + std::fmt::Debug {
     /// `name` (`web-order.to.erp`) names it in logs.
     fn open(&self, name: &str, codec: Arc<dyn Codec>, surroundings: &Surroundings) -> Result<Arc<dyn Target>, Fault>;
+
+    /// The pipeline of this hub it hands messages to, so that `check` can tell where there is none.
+    fn hands_to(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A message made ready for a target. Made once, stored, and the same for every attempt.

@@ -67,6 +67,11 @@ fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<B
             .label(format!("expected a number from 1 to `most`, here {most}"));
         return None;
     }
+    if within.is_none() {
+        reader
+            .warning(node.span.part(0, 1), "a group that does not become complete waits for ever")
+            .label("state `within`, the longest it may take");
+    }
     let (pipeline, step) = (place.pipeline.into(), place.step.into());
     Some(Box::new(Aggregate { settings, pipeline, step }))
 }
@@ -142,7 +147,7 @@ fn last_item(whole: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use crate::steps::check::{check, refused};
+    use crate::steps::check::{check, read, refused};
 
     // The fake world holds one group, under the key `open`: opened at 08:00 with the members 1 and 2. It is 09:00.
 
@@ -179,6 +184,15 @@ join web-order steps[1] a {"k":"a","v":3} closes never"#;
         let step = "- aggregate: { by: $.k, within: 1h, most: 2 }";
         check(step, r#"{"k":"open"}"#, "AGGREGATE-FULL (steps[0] aggregate, most)");
         check(step, r#"{"k":null}"#, "AGGREGATE-KEY (steps[0] aggregate, by)");
+    }
+
+    #[test]
+    fn waiting_for_ever_is_worth_a_warning() {
+        let (steps, problems) = read("- aggregate: { by: $.k, count: 2 }");
+        assert!(steps.is_some());
+        let expect =
+            "1:14 a group that does not become complete waits for ever; state `within`, the longest it may take";
+        assert_eq!(problems, [expect]);
     }
 
     #[test]

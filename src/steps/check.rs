@@ -1,6 +1,7 @@
 //! One check for all verbs: steps as YAML and a document in, documents and effects out, as text.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use async_trait::async_trait;
 
@@ -8,6 +9,7 @@ use super::{
     Answer, Ask, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames, World, read_tables,
 };
 use crate::config::{Environment, Files, Problem, Reader, parse};
+use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Value, json};
 
 /// Runs steps over a document at 2026-11-02 09:00 UTC.
@@ -64,6 +66,7 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
     let (files, environment) = (Files::default(), Environment::default());
     let mut reader = Reader::new(&files, &environment);
     let names = tables().1;
+    reader.tables = Some(names.files.clone());
     let folder = sample_folder().join("pipelines/web-order");
     let place = StepPlace { pipeline: "web-order", step: "steps", folder: &folder, tables: &names };
     let file = files.add("pipelines/web-order/pipeline.yaml", yaml);
@@ -74,19 +77,45 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
 }
 
 pub fn run(steps: &Steps, document: &str) -> Result<Outcome, Fault> {
+    run_from(steps, 0, document)
+}
+
+pub fn run_from(steps: &Steps, from: usize, document: &str) -> Result<Outcome, Fault> {
     let document = json::read(document.as_bytes()).expect("the document is JSON");
-    let empty = Map::new();
-    let tables = tables().0;
-    let context = Context {
-        headers: &empty,
-        meta: &empty,
+    let context = context();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let running = steps.run(from, document, &context, &Sample);
+    runtime.block_on(movable(running))
+}
+
+fn context() -> Context<'static> {
+    static TABLES: LazyLock<CsvTables> = LazyLock::new(|| tables().0);
+    static EMPTY: LazyLock<Map> = LazyLock::new(Map::new);
+    Context {
+        headers: &EMPTY,
+        meta: &EMPTY,
         partner: None,
         time: "2026-11-02T09:00:00Z".parse().expect("this is a time"),
         id: MessageId::derive(&[b"check"]),
-        tables: &tables,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    runtime.block_on(steps.run(0, document, &context, &Sample))
+        tables: &*TABLES,
+    }
+}
+
+/// What a formula over `document` sees.
+pub fn scope(document: &Value) -> Scope<'_> {
+    context().scope(document)
+}
+
+/// A pipeline runs where tokio puts it: this does not compile for a future that cannot move between threads.
+fn movable<F: Future + Send>(future: F) -> F {
+    future
+}
+
+/// The YAML of a verb's manual page, without the comment's indentation.
+pub fn examples(about: &str) -> Vec<String> {
+    let parts = about.split("```yaml\n").skip(1).map(|part| part.split("```").next().unwrap_or_default());
+    let plain = |part: &str| part.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    parts.map(plain).collect()
 }
 
 /// A small hub: tables, schemas and mappings.

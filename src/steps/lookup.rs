@@ -4,7 +4,7 @@ use super::place::Place;
 use super::tables::{Columns, TableName, key_part};
 use super::{Answer, Ask, Context, Outcome, Step, StepPlace, TableNames, key_text, kind};
 use crate::config::{Node, Reader, Setting, choice, settings};
-use crate::formula::{Scope, Template};
+use crate::formula::{Scope, Template, in_item};
 use crate::message::{Fault, Map, Text, Value};
 
 kind! {
@@ -31,7 +31,7 @@ kind! {
 settings! {
     /// What to find, and where to put it.
     pub struct Settings {
-        /// A list whose items each get their row: names and `[*]`, as in `$.orders[*].lines`. Without it there is one row, for the document.
+        /// A list whose items each get their row: a path of names and numbers to it, or `[*]` for each item, as in `$.orders[*].lines[*]`. Without it there is one row, for the document.
         each: Option<Place>,
         /// The table's name.
         table: TableName,
@@ -128,8 +128,9 @@ impl Step for Lookup {
             None => vec![&mut document],
             Some(each) => each.items_mut(&mut document)?,
         };
-        for (item, row) in items.into_iter().zip(rows) {
-            self.put(item, row)?;
+        for (index, (item, row)) in items.into_iter().zip(rows).enumerate() {
+            let list = self.each.as_ref().map(Place::text);
+            self.put(item, row).map_err(|fault| list.map_or(fault.clone(), |list| in_item(fault, list, index)))?;
         }
         out.push(document)
     }
@@ -147,8 +148,12 @@ impl Lookup {
     ) -> Result<Vec<T>, Fault> {
         let scope = context.scope(document);
         let Some(each) = &self.each else { return Ok(vec![with(self.key_in(&scope)?)?]) };
-        let items = each.items(document)?.into_iter().enumerate();
-        items.map(|(index, item)| with(self.key_in(&Scope { item: Some((item, index)), ..scope })?)).collect()
+        let mut found = Vec::new();
+        for (index, item) in each.items(document)?.into_iter().enumerate() {
+            let key = self.key_in(&Scope { item: Some((item, index)), ..scope });
+            found.push(key.and_then(&mut with).map_err(|fault| in_item(fault, each.text(), index))?);
+        }
+        Ok(found)
     }
 
     fn key_in(&self, scope: &Scope<'_>) -> Result<Option<By>, Fault> {
@@ -166,7 +171,7 @@ impl Lookup {
         let kind = item.kind();
         let Value::Map(map) = item else {
             let said = format!("the row cannot be put into {kind}: only a map has the field `{}`", self.into);
-            return Err(Fault::refuse("LOOKUP-PLACE", said).at("into"));
+            return Err(Fault::refuse("LOOKUP-PLACE", said));
         };
         map.insert(self.into.clone(), row);
         Ok(())
@@ -183,7 +188,7 @@ impl Lookup {
 
 fn no_key(by: &[(Text, Value)]) -> Fault {
     let said = format!("{}: a key is a text, a number or a boolean; nothing can be found by this", written(by));
-    Fault::refuse("LOOKUP-KEY", said).at("where")
+    Fault::refuse("LOOKUP-KEY", said)
 }
 
 /// `` `gtin` is "123" and … ``
@@ -206,9 +211,15 @@ mod tests {
         let expect = r#"{"l":[{"g":"111","article":{"gtin":"111","name":"Lamp","supplier":"acme"}},{"g":222,"article":{"gtin":"222","name":"Chair"}}]}"#;
         check(step, document, expect);
         check(step, r#"{"l":[]}"#, r#"{"l":[]}"#);
-        check(step, r#"{"l":[{"g":"999"}]}"#, "LOOKUP-MISSING (steps[0] lookup)");
-        check(step, r#"{"l":[{"g":null}]}"#, "LOOKUP-KEY (steps[0] lookup, where)");
-        check(step, r#"{"l":["111"]}"#, "FORMULA-");
+        check(
+            step,
+            r#"{"l":[{"g":"999"}]}"#,
+            "LOOKUP-MISSING: table `articles` has no row where `gtin` is \"999\" (steps[0] lookup, $.l[0])",
+        );
+        check(step, r#"{"l":[{"g":"111"},{"g":null}]}"#, "LOOKUP-KEY (steps[0] lookup, $.l[1])");
+        check(step, r#"{"l":[{}]}"#, "FORMULA-MISSING (steps[0] lookup, $.l[0].g)");
+        let texts = "- lookup: { each: $.l, table: articles, where: { gtin: $item }, into: article }";
+        check(texts, r#"{"l":["111"]}"#, "LOOKUP-PLACE (steps[0] lookup, $.l[0])");
         check(step, "{}", "FORMULA-MISSING (steps[0] lookup, $.l)");
     }
 
@@ -224,7 +235,7 @@ mod tests {
     fn what_is_missing_may_be_left_out() {
         let step = "- lookup: { table: articles, where: { gtin: $.g }, into: article, missing: leave_out }";
         check(step, r#"{"g":"999"}"#, r#"{"g":"999"}"#);
-        check(step, r#"{"g":[]}"#, "LOOKUP-KEY (steps[0] lookup, where)");
+        check(step, r#"{"g":[]}"#, "LOOKUP-KEY (steps[0] lookup)");
         let optional = "- lookup: { each: $.l, table: orders, where: { shop: web, order: $item.n? }, into: erp, missing: leave_out }";
         let expect = r#"{"l":[{},{"n":1042,"erp":{"shop":"web","order":"1042","erp_id":77}},{}]}"#;
         check(optional, r#"{"l":[{},{"n":1042},{}]}"#, expect);

@@ -53,7 +53,7 @@ impl Step for Mapping {
 
 #[cfg(test)]
 mod tests {
-    use crate::steps::check::check;
+    use crate::steps::check::{check, refused};
 
     #[test]
     fn a_template_replaces_the_document() {
@@ -65,6 +65,14 @@ mod tests {
         check("- map: $.inner", r#"{"inner":{"a":1}}"#, r#"{"a":1}"#);
         let lines = "- map: { lines: { each: $.l, map: { n: \"=$item.q * 2\" } } }";
         check(lines, r#"{"l":[{"q":1.50},{"q":2}]}"#, r#"{"lines":[{"n":3.00},{"n":4}]}"#);
+    }
+
+    #[test]
+    fn formulas_read_tables_that_exist() {
+        check("- map: \"=table('articles', $.g, 'name')\"", r#"{"g":"111"}"#, r#""Lamp""#);
+        refused("- map: \"=table('articels', $.g, 'name')\"", "1:16 there is no table `articels`");
+        refused("- map: \"=table('articles', $.g, 'nom')\"", "1:33 table `articles` has no column `nom`");
+        refused("- filter: table('articles', $.g, 'nom') == 'x'", "1:34 table `articles` has no column `nom`");
     }
 
     #[test]

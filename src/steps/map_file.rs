@@ -1,4 +1,4 @@
-//! `map_file`: the Message Translator, its mapping in a file of its own.
+//! `map_file`: the Message Translator, its mapping in a file of its own; builds on `map`.
 
 use std::path::PathBuf;
 

@@ -98,6 +98,7 @@ impl Place {
         let next = match (first, value) {
             (Part::Each, Value::List(items)) => return items.iter().try_for_each(|item| self.select(item, rest, out)),
             (Part::Each, Value::Map(map)) => return map.iter().try_for_each(|(_, item)| self.select(item, rest, out)),
+            (Part::Each, other) => return Err(self.no_items(other)),
             (Part::Name(name), Value::Map(map)) => map.get(name),
             (Part::Index(index), Value::List(items)) => items.get(*index),
             _ => None,
@@ -121,6 +122,7 @@ impl Place {
             (Part::Each, Value::Map(map)) => {
                 return map.iter_mut().try_for_each(|(_, item)| self.select_mut(item, rest, out));
             }
+            (Part::Each, other) => return Err(self.no_items(other)),
             (Part::Name(name), Value::Map(map)) => map.get_mut(name),
             (Part::Index(index), Value::List(items)) => items.get_mut(*index),
             _ => None,
@@ -136,6 +138,11 @@ impl Place {
         let text = &self.text;
         Fault::refuse("FORMULA-MISSING", format!("`{text}` finds nothing; `{text}?` would make it optional"))
             .at(text.as_str())
+    }
+
+    fn no_items(&self, found: &Value) -> Fault {
+        let said = format!("`[*]` of `{}` stands after {}, which has no items", self.text, found.kind());
+        Fault::refuse("STEP-LIST", said).at(self.text.as_str())
     }
 
     fn not_a_list(&self, found: &Value) -> Fault {
@@ -219,11 +226,25 @@ mod tests {
             Err(fault) => fault.to_string(),
         };
         assert_eq!(found, expect, "{}", place.text());
+        as_a_path(&place, &document);
         let changeable = match place.items_mut(&mut document) {
             Ok(found) => found.iter().map(|value| value.to_string()).collect::<Vec<_>>().join(" "),
             Err(fault) => fault.to_string(),
         };
         assert_eq!(changeable, expect, "to change: {}", place.text());
+    }
+
+    /// The path language finds the same. (Only a part that is missing between two `[*]` is skipped there, and told here.)
+    fn as_a_path(place: &Place, document: &Value) {
+        let path = crate::formula::Path::parse(place.text()).expect("each place is a path");
+        let scope = crate::steps::check::scope(document);
+        let by_path = match path.find(&scope) {
+            Ok(None) => Some(Vec::new()),
+            Ok(Some(found)) => found.as_list().map(<[Value]>::to_vec),
+            Err(_) => None,
+        };
+        let by_place = place.items(document).ok().map(|items| items.into_iter().cloned().collect::<Vec<_>>());
+        assert!(by_place.is_none() || by_path == by_place, "{} in {document}: {by_path:?}", place.text());
     }
 
     #[test]
@@ -234,6 +255,16 @@ mod tests {
         items("$['a b'][0]", r#"{"a b":[[3]]}"#, "3");
         items("$.orders[*].lines[*]", r#"{"orders":[{"lines":[1,2]},{"lines":[]},{"lines":[3]}]}"#, "1 2 3");
         items("$.a?", "{}", "");
+        items("$[*]", r#"{"x":1,"y":[2]}"#, "1 [2]");
+        items("$.a[*]['b']?", r#"{"a":[{"b":1},{},{"b":3}]}"#, "1 3");
+        items("$.a[1]?", r#"{"a":[1]}"#, "");
+        items(
+            "$.a[*]?",
+            r#"{"a":7}"#,
+            "STEP-LIST: `[*]` of `$.a[*]?` stands after a number, which has no items ($.a[*]?)",
+        );
+        items("$.a?", r#"{"a":null}"#, "STEP-LIST: `$.a?` is null, not a list ($.a?)");
+        items("$.a.b?", r#"{"a":7}"#, "");
         items("$.a", "{}", "FORMULA-MISSING: `$.a` finds nothing; `$.a?` would make it optional ($.a)");
         items("$.a", r#"{"a":{}}"#, "STEP-LIST: `$.a` is a map, not a list ($.a)");
         items(

@@ -52,7 +52,11 @@ fn read_step(item: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Opt
     let found: Vec<_> = fields.iter().filter_map(|(key, node)| Some((kind(&key.name)?, key, node))).collect();
     let sound = no_strangers(fields, &found, reader) && one_verb(item, fields, &found, reader);
     let when = read_beside(item, reader);
-    let steps: Vec<_> = found.iter().map(|(kind, _, node)| ((kind.read)(node, reader, place), kind.name)).collect();
+    // Of a verb whose settings stand beside it, that is all there is to say.
+    let told = |node: &Node| !sound && matches!(node.kind, Kind::Null);
+    let read =
+        |(kind, _, node): &Found<'_>| (if told(node) { None } else { (kind.read)(node, reader, place) }, kind.name);
+    let steps: Vec<_> = found.iter().map(read).collect();
     let (step, verb) = steps.into_iter().next()?;
     Some(Placed {
         verb,
@@ -128,7 +132,7 @@ fn verbs() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::config::{explain, render, schema};
-    use crate::steps::check::{check, read, read_with, refused};
+    use crate::steps::check::{check, examples, read, read_with, refused};
 
     #[test]
     fn a_misspelled_verb_is_told_as_compilers_do() {
@@ -168,6 +172,12 @@ error: unknown step `filtre`
         refused("- split:\n  each: $.l\n", "2:3 unknown key `each` beside `split`; indent this deeper than `split:`");
         refused("filter: true\n", "1:1 expected a list, found a map");
         refused("- log: x\n  note: [y]\n", "2:9 expected a text, found a list");
+    }
+
+    #[test]
+    fn settings_beside_their_verb_are_told_once() {
+        let (_, problems) = read("- split:\n  each: $.l\n");
+        assert_eq!(problems, ["2:3 unknown key `each` beside `split`; indent this deeper than `split:`"]);
     }
 
     #[test]
@@ -220,14 +230,6 @@ error: unknown step `filtre`
                 kind.name
             );
         }
-    }
-
-    /// What stands between ```` ```yaml ```` and ```` ``` ````, without the comment's indentation.
-    fn examples(about: &str) -> Vec<String> {
-        let parts = about.split("```yaml\n").skip(1).map(|part| part.split("```").next().unwrap_or_default());
-        parts
-            .map(|part| part.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
-            .collect()
     }
 
     #[test]

@@ -162,3 +162,86 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::message::{Map, Value};
+    use crate::steps::ALL;
+    use crate::steps::check::{examples, read, run, run_from};
+
+    #[test]
+    fn a_run_may_begin_in_the_middle() {
+        let (steps, _) = read("- map: { a: 1 }\n- set: { b: 2 }\n- set: { c: 3 }\n");
+        let steps = steps.expect("these are steps");
+        let texts = |from| run_from(&steps, from, "{}").map(|out| out.documents[0].to_string()).expect("it runs");
+        assert_eq!((texts(0), texts(1)), (r#"{"a":1,"b":2,"c":3}"#.to_owned(), r#"{"b":2,"c":3}"#.to_owned()));
+        assert_eq!((texts(3), texts(9)), ("{}".to_owned(), "{}".to_owned()));
+    }
+
+    /// Whatever comes in, no step panics, and a repeat does the same.
+    #[test]
+    fn any_document_is_run_or_refused() {
+        let mut steps: Vec<String> = ALL.iter().flat_map(|kind| examples(kind.about)).collect();
+        steps.push("- split: { each: '$.lines[*].lines[*]', map: { i: $item, all: $.name } }\n".to_owned());
+        steps.push("- unset: [$.lines?, '$.line_items[0].name?']\n".to_owned());
+        steps.push("- set: { customer.name.key: $.lines?, total: \"=count($.items[*])\" }\n".to_owned());
+        let steps: Vec<_> = steps.iter().map(|yaml| read(yaml).0.expect("these are steps")).collect();
+        let seed = crate::message::MessageId::draw();
+        let mut random = Random(u64::from_le_bytes(seed.as_bytes()[..8].try_into().expect("it has 16 bytes")) | 1);
+        println!("seed {}", random.0);
+        let (mut passed, mut refused) = (0, 0);
+        for _ in 0..1000 {
+            let document = random.value(4).to_string();
+            for steps in &steps {
+                let first = run(steps, &document).map_err(|fault| fault.to_string());
+                assert_eq!(first, run(steps, &document).map_err(|fault| fault.to_string()), "{document}");
+                *(if first.is_ok() { &mut passed } else { &mut refused }) += 1;
+            }
+        }
+        // Documents that all pass, or all fail, would prove little.
+        assert!(passed > 200 && refused > 200, "{passed} passed, {refused} were refused");
+    }
+
+    /// xorshift64*
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
+        }
+
+        fn value(&mut self, depth: usize) -> Value {
+            const NAMES: [&str; 14] = [
+                "name",
+                "lines",
+                "line_items",
+                "items",
+                "customer",
+                "total",
+                "net",
+                "order",
+                "supplier",
+                "barcode",
+                "price",
+                "quantity",
+                "number",
+                "id",
+            ];
+            match self.below(if depth == 0 { 6 } else { 10 }) {
+                0 => Value::Null,
+                1 => Value::Bool(self.below(2) == 0),
+                2 => Value::number("1e400").expect("this is a number"),
+                3 => Value::from(self.below(300)),
+                4 => Value::from("111"),
+                5 => Value::from(["", "é", "acme", "12.50"][self.below(4)]),
+                6 => Value::List((0..self.below(4)).map(|_| self.value(depth - 1)).collect()),
+                _ => Value::Map(
+                    (0..self.below(9)).map(|_| (NAMES[self.below(14)], self.value(depth - 1))).collect::<Map>(),
+                ),
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::tables::key_part;
 use super::{Answer, Context, Outcome, Step, StepPlace, gathered, kind};
 use crate::config::{Node, Reader, Setting, settings};
-use crate::formula::{Condition, Path, Scope, Template};
+use crate::formula::{Condition, Path, Scope, Template, in_item};
 use crate::message::{Fault, Text, Value};
 
 /// Most memory the documents written by `map` may take together, by estimate: each may repeat the whole document.
@@ -56,7 +56,8 @@ struct Split {
 /// An item that goes on.
 struct Chosen {
     index: usize,
-    key: Option<Value>,
+    /// The value items have in common, and the text that tells it from others.
+    key: Key,
     mapped: Option<Value>,
 }
 
@@ -109,9 +110,8 @@ impl Split {
         let mut memory = 0;
         for (index, item) in items.iter().enumerate() {
             let scope = Scope { item: Some((item, index)), ..*scope };
-            if let Some(item) = self.choose_item(index, &scope, &mut memory)? {
-                chosen.push(item);
-            }
+            let item = self.choose_item(index, &scope, &mut memory);
+            chosen.extend(item.map_err(|fault| in_item(fault, self.settings.each.text(), index))?);
         }
         let copies = self.list.is_none() && self.settings.map.is_none();
         let copied = found.filter(|_| copies).map(Cow::into_owned);
@@ -124,7 +124,7 @@ impl Split {
         {
             return Ok(None);
         }
-        let key = self.settings.group_by.as_ref().map(|by| by.render(scope)).transpose()?;
+        let key = self.settings.group_by.as_ref().map(|by| key_of(by, scope)).transpose()?;
         let mapped = self.settings.map.as_ref().map(|map| map.render(scope)).transpose()?;
         if let Some(None) = mapped {
             return Err(Fault::refuse("MAP-NOTHING", "`map` is one optional path, and it finds nothing in an item"));
@@ -136,24 +136,31 @@ impl Split {
                 "the documents `map` makes of this message take more than 256 MB; write only the fields they need",
             ));
         }
-        Ok(Some(Chosen { index, key: key.map(Option::unwrap_or_default), mapped: mapped.flatten() }))
+        Ok(Some(Chosen { index, key, mapped: mapped.flatten() }))
     }
 }
 
-fn each_alone(items: impl Iterator<Item = (Option<Value>, Value)>, out: &mut Outcome) -> Result<(), Fault> {
+fn key_of(by: &Template, scope: &Scope<'_>) -> Result<(Text, Value), Fault> {
+    let key = by.render(scope)?.unwrap_or_default();
+    let name = key_part(&key).ok_or_else(|| {
+        let said = format!("`group_by` gives {}; expected a text, a number or a boolean", key.kind());
+        Fault::refuse("SPLIT-KEY", said)
+    })?;
+    Ok((name, key))
+}
+
+type Key = Option<(Text, Value)>;
+
+fn each_alone(items: impl Iterator<Item = (Key, Value)>, out: &mut Outcome) -> Result<(), Fault> {
     items.into_iter().try_for_each(|(_, document)| out.push(document))
 }
 
 /// One document for all items of one key; keys in the order they first come.
-fn group(items: impl Iterator<Item = (Option<Value>, Value)>, out: &mut Outcome) -> Result<(), Fault> {
+fn group(items: impl Iterator<Item = (Key, Value)>, out: &mut Outcome) -> Result<(), Fault> {
     let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
     let mut known: HashMap<Text, usize> = HashMap::new();
     for (key, item) in items {
-        let key = key.unwrap_or_default();
-        let Some(name) = key_part(&key) else {
-            let said = format!("`group_by` gives {} for an item; expected a text, a number or a boolean", key.kind());
-            return Err(Fault::refuse("SPLIT-KEY", said).at("group_by"));
-        };
+        let (name, key) = key.unwrap_or_default();
         let at = *known.entry(name).or_insert(groups.len());
         if at == groups.len() {
             groups.push((key, Vec::new()));
@@ -211,8 +218,8 @@ mod tests {
 
     #[test]
     fn a_key_must_name_something() {
-        check("- split: { each: $.lines, group_by: $item.s }", LINES, "FORMULA-MISSING (steps[0] split, $item.s)");
-        check("- split: { each: $.lines, group_by: $item.s? }", LINES, "SPLIT-KEY (steps[0] split, group_by)");
+        check("- split: { each: $.lines, group_by: $item.s }", LINES, "FORMULA-MISSING (steps[0] split, $.lines[2].s)");
+        check("- split: { each: $.lines, group_by: $item.s? }", LINES, "SPLIT-KEY (steps[0] split, $.lines[2])");
     }
 
     #[test]
@@ -229,7 +236,7 @@ mod tests {
         let many = |count: usize| format!("{{\"l\":[{}0]}}", "0,".repeat(count - 1));
         check("- split: { each: $.l }", &many(100_001), "STEP-LIMIT (steps[0] split)");
         let wide = format!("{{\"l\":[{}0],\"w\":\"{}\"}}", "0,".repeat(3000), "w".repeat(100_000));
-        check("- split: { each: $.l, map: { whole: $ } }", &wide, "STEP-LIMIT (steps[0] split)");
+        check("- split: { each: $.l, map: { whole: $ } }", &wide, "STEP-LIMIT (steps[0] split, $.l[918])");
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub(super) fn key_part(value: &Value) -> Option<Text> {
     }
 }
 
-/// Reads the tables of a hub whose folder is `hub`: the files' rows, and the names of all for [`super::StepPlace`].
+/// Reads the tables of a hub whose folder is `hub`: the files' rows, and the names of all for [`super::StepPlace`]. From here
+/// on `reader` knows the files' columns, and reports formulas that name others.
 pub fn read_tables(hub: &Path, reader: &mut Reader<'_>) -> (CsvTables, TableNames) {
     let paths = match files_in(&hub.join(FOLDER)) {
         Ok(paths) => paths,
@@ -106,6 +107,7 @@ pub fn read_tables(hub: &Path, reader: &mut Reader<'_>) -> (CsvTables, TableName
         }
     }
     names.files = tables.columns();
+    reader.tables = Some(names.files.clone());
     refuse_doubles(&names, reader);
     (tables, names)
 }

@@ -231,6 +231,9 @@ pub trait Store: Send + Sync {
     /// Origins whose track has `value`, newest first.
     async fn search(&self, value: &str, most: u32) -> Result<Vec<MessageId>, Fault>;
 
+    /// Origins of the last hops, newest first.
+    async fn recent(&self, most: u32) -> Result<Vec<MessageId>, Fault>;
+
     /// Lets a held key go on.
     async fn release(&self, queue: &str, key: &str) -> Result<(), Fault>;
 

@@ -218,6 +218,10 @@ impl Store for Model {
         Ok(Vec::new())
     }
 
+    async fn recent(&self, _: u32) -> Result<Vec<MessageId>, Fault> {
+        Ok(Vec::new())
+    }
+
     async fn sweep(&self, _: Timestamp, _: Retention) -> Result<bool, Fault> {
         Ok(false)
     }

@@ -1,11 +1,13 @@
 //! A module of `src/` uses only those that `lib.rs` declares before it, so no cycle can exist; and the kinds of a room
-//! (protocols, codecs, steps) do not know each other.
+//! (protocols, codecs, steps) do not know each other, their tests excepted.
 //!
 //! The sources are read as text: comments and strings are blanked, then every path that starts at `crate` or `super` is
 //! followed to the module it names. A kind that stands on another says so in its first line: ``builds on `http` ``.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+
+use super::tokens::{Token, tokens};
 
 /// Rooms whose kinds, those named in the room's `ALL`, are strangers to each other.
 const ROOMS: [&str; 3] = ["protocols", "codecs", "steps"];
@@ -38,10 +40,15 @@ fn a_planted_back_edge_is_reported() {
         &[],
     );
     check(
-        ("codecs/xml.rs", "mod tests {\n use super::super::csv::Csv; }"),
+        ("codecs/xml.rs", "mod inner {\n use super::super::csv::Csv; }"),
         &["src/codecs/xml.rs:2: `xml` uses its sibling `csv`"],
     );
-    check(("codecs/xml.rs", "mod tests {\n use super::*; }"), &[]);
+    check(("codecs/xml.rs", "mod tests {\n use super::*; use super::super::csv::Csv; }"), &[]);
+    check(("codecs/xml/tests.rs", "use crate::codecs::csv::Csv;"), &[]);
+    check(
+        ("codecs/xml/tests.rs", "use crate::queue::Entry;"),
+        &["src/codecs/xml/tests.rs:1: `codecs` uses `queue`, which lib.rs declares after it"],
+    );
     check(("codecs/xml.rs", "use crate::codecs::charset::decode;"), &[]);
     check(("codecs/xml.rs", "//! XML, builds on `csv`.\nuse super::csv::Csv;"), &[]);
     check(("queue/file.rs", "use crate::codecs::csv::Csv; use super::Entry;"), &[]);
@@ -64,15 +71,9 @@ struct Source {
     tokens: Vec<Token>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Token {
-    text: String,
-    line: usize,
-}
-
 fn source(path: &str, text: &str) -> Source {
     let first_line = text.lines().next().unwrap_or_default().to_owned();
-    Source { path: path.to_owned(), first_line, tokens: tokens(&blanked(text)) }
+    Source { path: path.to_owned(), first_line, tokens: tokens(text) }
 }
 
 fn read_all(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
@@ -100,27 +101,28 @@ fn back_edges(sources: &[Source]) -> Vec<String> {
         let own = module_of(&source.path);
         let Some(rank) = own.first().and_then(|name| order.iter().position(|module| module == name)) else { continue };
         let kinds = kinds_of(sources, &own[0]);
-        for (used, line) in paths(&source.tokens, &own) {
-            let place = format!("src/{}:{line}", source.path);
-            match order.iter().position(|module| *module == used[0]) {
-                Some(used_rank) if used_rank > rank => {
-                    found.push(format!("{place}: `{}` uses `{}`, which lib.rs declares after it", own[0], used[0]))
+        for usage in usages(&source.tokens, &own) {
+            let said = match order.iter().position(|module| *module == usage.to[0]) {
+                Some(later) if later > rank => {
+                    format!("`{}` uses `{}`, which lib.rs declares after it", own[0], usage.to[0])
                 }
-                Some(used_rank) if used_rank == rank => {
-                    if let (Some(kind), Some(other)) = (own.get(1), used.get(1))
-                        && kind != other
-                        && kinds.contains(kind)
-                        && kinds.contains(other)
-                        && !source.first_line.contains(&format!("builds on `{other}`"))
-                    {
-                        found.push(format!("{place}: `{kind}` uses its sibling `{other}`"));
-                    }
+                Some(same) if same == rank && between_siblings(&usage, &kinds, &source.first_line) => {
+                    format!("`{}` uses its sibling `{}`", usage.from[1], usage.to[1])
                 }
-                _ => {}
-            }
+                _ => continue,
+            };
+            found.push(format!("src/{}:{}: {said}", source.path, usage.line));
         }
     }
     found
+}
+
+/// Whether one kind of a room uses another. A kind's tests may: the other is then one of the real parts around it.
+fn between_siblings(usage: &Usage, kinds: &BTreeSet<String>, first_line: &str) -> bool {
+    let (Some(from), Some(to)) = (usage.from.get(1), usage.to.get(1)) else { return false };
+    let in_tests = usage.from.iter().any(|module| module == "tests");
+    let said = first_line.contains(&format!("builds on `{to}`"));
+    from != to && kinds.contains(from) && kinds.contains(to) && !in_tests && !said
 }
 
 /// The modules of `lib.rs`, in order.
@@ -146,8 +148,14 @@ fn kinds_of(sources: &[Source], room: &str) -> BTreeSet<String> {
     all[..end].windows(2).filter(is_path).map(|pair| pair[0].text.clone()).collect()
 }
 
-/// The modules and items that paths from `crate`, `super` or `self` lead to, as absolute paths, with their lines.
-fn paths(tokens: &[Token], own: &[String]) -> Vec<(Vec<String>, usize)> {
+/// A path from `crate`, `super` or `self`: where it stands and what it leads to, both from the crate's root.
+struct Usage {
+    from: Vec<String>,
+    to: Vec<String>,
+    line: usize,
+}
+
+fn usages(tokens: &[Token], own: &[String]) -> Vec<Usage> {
     let mut found = Vec::new();
     let mut inside: Vec<(String, usize)> = Vec::new(); // inline modules, with the depth of their braces
     let mut depth = 0_usize;
@@ -166,7 +174,7 @@ fn paths(tokens: &[Token], own: &[String]) -> Vec<(Vec<String>, usize)> {
                 inside.retain(|(_, opened)| *opened < depth);
             }
             "crate" if follows && !continues => {
-                at = follow(tokens, at + 2, Vec::new(), &mut found);
+                at = follow(tokens, at + 2, &here(), Vec::new(), &mut found);
                 continue;
             }
             "super" | "self" if follows && !continues => {
@@ -177,7 +185,7 @@ fn paths(tokens: &[Token], own: &[String]) -> Vec<(Vec<String>, usize)> {
                     }
                     at += 2;
                 }
-                at = follow(tokens, at, base, &mut found);
+                at = follow(tokens, at, &here(), base, &mut found);
                 continue;
             }
             _ => {}
@@ -188,12 +196,12 @@ fn paths(tokens: &[Token], own: &[String]) -> Vec<(Vec<String>, usize)> {
 }
 
 /// Follows a path, through its groups, from the token `at` on; answers where it ends.
-fn follow(tokens: &[Token], mut at: usize, mut base: Vec<String>, found: &mut Vec<(Vec<String>, usize)>) -> usize {
+fn follow(tokens: &[Token], mut at: usize, from: &[String], mut base: Vec<String>, found: &mut Vec<Usage>) -> usize {
     let Some(first) = tokens.get(at) else { return at };
     if first.text == "{" {
         at += 1;
         while tokens.get(at).is_some_and(|token| token.text != "}") {
-            let next = follow(tokens, at, base.clone(), found);
+            let next = follow(tokens, at, from, base.clone(), found);
             at = next.max(at + 1);
         }
         return at + 1;
@@ -202,117 +210,13 @@ fn follow(tokens: &[Token], mut at: usize, mut base: Vec<String>, found: &mut Ve
     base.push(first.text.clone());
     at += 1;
     if tokens.get(at).is_some_and(|token| token.text == "::") {
-        return follow(tokens, at + 1, base, found);
+        return follow(tokens, at + 1, from, base, found);
     }
     if base.last().is_some_and(|last| last == "self") {
         base.pop();
     }
     if base.first().is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic())) && first.text != "," {
-        found.push((base, line));
+        found.push(Usage { from: from.to_owned(), to: base, line });
     }
     at
-}
-
-/// Words, `::` and single marks.
-fn tokens(text: &str) -> Vec<Token> {
-    let mut out = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let mut rest = line.trim_start();
-        while !rest.is_empty() {
-            let word = rest.len() - rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
-            let first = rest.chars().next().map_or(1, char::len_utf8);
-            let length = if word > 0 {
-                word
-            } else if rest.starts_with("::") {
-                2
-            } else {
-                first
-            };
-            out.push(Token { text: rest[..length].to_owned(), line: number + 1 });
-            rest = rest[length..].trim_start();
-        }
-    }
-    out
-}
-
-/// The text with comments, strings and character literals replaced by blanks; lines stay.
-fn blanked(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let length = skipped(rest, out.chars().last());
-        if length > 0 {
-            out.push(' ');
-            out.extend(rest[..length].chars().filter(|c| *c == '\n'));
-            rest = &rest[length..];
-        } else {
-            out.push(c);
-            rest = &rest[c.len_utf8()..];
-        }
-    }
-    out
-}
-
-/// How many bytes of a comment or literal stand at the start of `rest`.
-fn skipped(rest: &str, before: Option<char>) -> usize {
-    if rest.starts_with("//") {
-        return rest.find('\n').unwrap_or(rest.len());
-    }
-    if rest.starts_with("/*") {
-        return comment(rest);
-    }
-    if rest.starts_with('"') {
-        return quoted(rest, '"');
-    }
-    let in_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    if rest.starts_with('r') && !in_word {
-        let hashes = rest[1..].len() - rest[1..].trim_start_matches('#').len();
-        if rest[1 + hashes..].starts_with('"') {
-            let close = format!("\"{}", "#".repeat(hashes));
-            let body = 2 + hashes;
-            return rest[body..].find(&close).map_or(rest.len(), |end| body + end + close.len());
-        }
-    }
-    // `'a'` and `'\n'` are characters, `'a` is a lifetime.
-    let mut chars = rest.chars();
-    if chars.next() == Some('\'') {
-        let character = chars.next();
-        if character == Some('\\') || (character.is_some() && chars.next() == Some('\'')) {
-            return quoted(rest, '\'');
-        }
-    }
-    0
-}
-
-fn quoted(rest: &str, mark: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            _ if c == mark => return at + c.len_utf8(),
-            _ => {}
-        }
-    }
-    rest.len()
-}
-
-/// Comments nest.
-fn comment(rest: &str) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with("/*") {
-            depth += 1;
-            at += 2;
-        } else if rest[at..].starts_with("*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += rest[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    rest.len()
 }

@@ -302,4 +302,6 @@ fn read_number(cell: &str, decimal_comma: bool) -> Option<Number> {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;

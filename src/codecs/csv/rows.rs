@@ -43,6 +43,7 @@ impl<'a> Rows<'a> {
         if self.header.is_some() {
             return Ok(());
         }
+        // Before the first cell is looked at, which may be quoted.
         self.window.fill(3)?;
         let wrong = |what: String| Wrong { what, place: None }.fault(1);
         let mark = self.csv.settings.charset.mark(self.window.data()).map_err(wrong)?;
@@ -74,7 +75,7 @@ impl<'a> Rows<'a> {
             let Some((length, quoted)) = self.end_of_row()?.map_err(fault)? else {
                 return Ok(Header { bytes: Bytes::new(), columns: Vec::new() });
             };
-            let row = without_end(&self.window.data()[..length]);
+            let row = self.csv.unmarked(&self.window.data()[..length]).map_err(fault)?;
             if row.is_empty() {
                 self.window.consume(length);
                 continue;
@@ -118,13 +119,16 @@ impl<'a> Rows<'a> {
                 Ok(Some(end)) => end,
                 Err(wrong) => return self.bad_row(line, wrong).map(Some),
             };
-            let row = without_end(&self.window.data()[..length]);
-            if row.is_empty() {
+            let row = &self.window.data()[..length];
+            // With a header no row begins a file.
+            let row = if self.csv.settings.header { Ok(without_end(row)) } else { self.csv.unmarked(row) };
+            if row.as_ref().is_ok_and(|row| row.is_empty()) {
                 self.window.consume(length);
                 continue;
             }
             let columns = self.header.as_ref().map_or(&[][..], |header| &header.columns);
-            let document = self.csv.document(row, quoted, columns).map_err(|wrong| wrong.fault(line));
+            let document =
+                row.and_then(|row| self.csv.document(row, quoted, columns)).map_err(|wrong| wrong.fault(line));
             return Ok(Some(Row { line, length, too_long: false, document }));
         }
     }
@@ -179,6 +183,13 @@ fn mangled(before: &[u8], line: u64) -> Wrong {
 }
 
 impl Csv {
+    /// The first line of a file without its mark and its end.
+    fn unmarked<'r>(&self, row: &'r [u8]) -> Result<&'r [u8], Wrong> {
+        let row = without_end(row);
+        let mark = self.settings.charset.mark(row).map_err(|what| Wrong { what, place: None })?;
+        Ok(&row[mark..])
+    }
+
     fn header(&self, row: &[u8], quoted: bool) -> Result<Vec<Column>, Wrong> {
         let text = self.settings.charset.decode(row).map_err(|wrong| self.undecodable(wrong))?;
         let names = Cells::new(&text, self.dialect, quoted).map(|cell| cell.map(|cell| Text::new(&*cell)));

@@ -16,6 +16,7 @@ fn each_row_is_a_message_and_a_bad_one_costs_only_itself() {
             r#"line 9: {"sku":"A6","price":7,"label":"last"}"#,
         ]
     );
+    assert_eq!(records("format: csv", "\u{feff}\"a\n1\",b\n1,2"), [r#"line 3: {"a\n1":"1","b":"2"}"#]);
     assert!(records("format: csv", "").is_empty());
     assert!(records("format: csv", "a,b").is_empty());
 }

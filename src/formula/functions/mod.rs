@@ -4,6 +4,7 @@
 
 mod dates;
 mod encodings;
+mod given;
 mod identifiers;
 mod lists;
 mod logic;
@@ -13,17 +14,13 @@ mod retail;
 mod tables;
 mod text;
 
-use std::borrow::Cow;
-use std::fmt::Write;
-
 use jiff::tz::TimeZone;
 use regex::{Regex, RegexBuilder};
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 
 use super::parser::{Expression, ExpressionKind};
-use super::{Frame, Issue, faults};
+use super::{Issue, faults};
 use crate::message::{Fault, Text, Value};
+pub(super) use given::Given;
 
 /// A function as it can be called, explained and tried.
 #[derive(Debug)]
@@ -108,7 +105,7 @@ pub(super) enum Special {
     Has,
 }
 
-const FAMILIES: &[(Family, &str, &[Function])] = &[
+pub(super) const FAMILIES: &[(Family, &str, &[Function])] = &[
     (Family::Text, "Text", text::ALL),
     (Family::Numbers, "Numbers", numbers::ALL),
     (Family::Dates, "Dates", dates::ALL),
@@ -140,39 +137,6 @@ pub fn page(name: &str) -> Option<String> {
         function.example,
         function.gives
     ))
-}
-
-/// The document the examples are about.
-pub const SAMPLE: &str = r#"{
-  "name": "Zoé Martin",
-  "phone": null,
-  "qty": "2",
-  "status": "paid",
-  "price": 12.50,
-  "lines": [
-    { "gtin": "4006381333931", "qty": 2, "net": 19.98 },
-    { "gtin": "96385074", "qty": 1, "net": 5.00 }
-  ]
-}"#;
-
-/// The reference of all functions, as Markdown.
-pub fn manual() -> String {
-    let mut out = String::new();
-    for (_, title, functions) in FAMILIES {
-        let mut line = |text: &str| writeln!(out, "{text}").expect("writing to a string does not fail");
-        line(&format!("\n### {title}\n\n| function | what it gives | example | result |\n|---|---|---|---|"));
-        for function in *functions {
-            let cell = |text: &str| text.replace('|', "\\|");
-            line(&format!(
-                "| `{}` | {} | `{}` | `{}` |",
-                cell(&function.signature()),
-                cell(function.about),
-                cell(function.example),
-                cell(function.gives)
-            ));
-        }
-    }
-    out
 }
 
 impl Function {
@@ -305,112 +269,6 @@ fn compile_pattern(kind: Kind, text: &str) -> Result<Regex, String> {
         .nest_limit(64)
         .build()
         .map_err(|error| error.to_string().lines().last().unwrap_or("cannot be read").trim().to_owned())
-}
-
-/// What a function is called with. Kinds have been checked against the parameters.
-pub(super) struct Given<'a> {
-    pub frame: &'a Frame<'a>,
-    pub function: &'static Function,
-    pub arguments: &'a [Cow<'a, Value>],
-    pub expressions: &'a [Expression],
-    pub pattern: Option<&'a Regex>,
-}
-
-impl<'a> Given<'a> {
-    fn get(&self, index: usize) -> Option<&'a Value> {
-        self.arguments.get(index).map(|value| &**value)
-    }
-
-    /// The text at `index`; empty where there is none, which the arity check excludes for required ones.
-    fn text(&self, index: usize) -> &'a str {
-        self.get(index).and_then(Value::as_text).unwrap_or_default()
-    }
-
-    fn text_or(&self, index: usize, default: &'a str) -> &'a str {
-        self.get(index).and_then(Value::as_text).unwrap_or(default)
-    }
-
-    fn number(&self, index: usize) -> Decimal {
-        self.get(index).and_then(Value::as_decimal).unwrap_or_default()
-    }
-
-    fn list(&self, index: usize) -> &'a [Value] {
-        self.get(index).and_then(Value::as_list).unwrap_or_default()
-    }
-
-    /// Text, a number or a boolean as text.
-    fn plain(&self, index: usize) -> Cow<'a, str> {
-        match self.get(index) {
-            Some(Value::Text(text)) => Cow::Borrowed(text.as_str()),
-            Some(other) => other.plain().map_or(Cow::Borrowed(""), |text| Cow::Owned(text.to_string())),
-            None => Cow::Borrowed(""),
-        }
-    }
-
-    /// A whole number between `least` and `most`; `default` where it is left out.
-    fn whole(&self, index: usize, default: i64, least: i64, most: i64) -> Result<i64, Fault> {
-        let Some(value) = self.get(index) else {
-            return Ok(default);
-        };
-        let number = value.as_decimal().filter(Decimal::is_integer).and_then(|number| number.to_i64());
-        match number {
-            Some(number) if (least..=most).contains(&number) => Ok(number),
-            _ => {
-                let operand = faults::operand(&self.expressions[index], value);
-                let (name, parameter) = (self.function.name, self.function.parameter(index).name);
-                let said = format!("`{name}` wants a whole number from {least} to {most} as `{parameter}`: {operand}");
-                Err(faults::at(faults::value(said), &self.expressions[index]))
-            }
-        }
-    }
-
-    /// The argument at `index` is not what it should be: ``gtin: `$.ean` is text ('12'): too short``.
-    fn refuse(&self, index: usize, why: impl AsRef<str>) -> Fault {
-        let operand = match (self.expressions.get(index), self.get(index)) {
-            (Some(expression), Some(value)) => faults::operand(expression, value),
-            _ => "its argument".to_owned(),
-        };
-        let fault = faults::value(format!("`{}`: {operand}: {}", self.function.name, why.as_ref()));
-        match self.expressions.get(index) {
-            Some(expression) => faults::at(fault, expression),
-            None => fault,
-        }
-    }
-
-    /// The argument at `index` holds nothing to give.
-    fn nothing(&self, index: usize, why: &str) -> Fault {
-        let fault = faults::missing(format!("`{}`: {why}", self.function.name));
-        match self.expressions.get(index) {
-            Some(expression) => faults::at(fault, expression),
-            None => fault,
-        }
-    }
-
-    fn pattern(&self, index: usize) -> Result<Cow<'a, Regex>, Fault> {
-        match self.pattern {
-            Some(pattern) => Ok(Cow::Borrowed(pattern)),
-            None => compile_pattern(self.function.parameter(index).kind, self.text(index))
-                .map(Cow::Owned)
-                .map_err(|said| self.refuse(index, said)),
-        }
-    }
-
-    /// The time zone at `index`; `None` where it is left out.
-    fn zone(&self, index: usize) -> Result<Option<TimeZone>, Fault> {
-        let Some(name) = self.get(index).and_then(Value::as_text) else {
-            return Ok(None);
-        };
-        zone_of(name).map(Some).map_err(|said| self.refuse(index, said))
-    }
-
-    /// Refuses before it is built a text that would be too long.
-    fn bounded(&self, bytes: usize) -> Result<(), Fault> {
-        if bytes <= super::MAX_TEXT {
-            return Ok(());
-        }
-        let (name, most) = (self.function.name, super::MAX_TEXT);
-        Err(faults::limit(format!("`{name}` would give {bytes} bytes of text, more than {most}")))
-    }
 }
 
 fn done(value: impl Into<Value>) -> Result<Value, Fault> {

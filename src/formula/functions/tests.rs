@@ -1,6 +1,6 @@
 use super::*;
-use crate::formula::Formula;
 use crate::formula::language::Sample;
+use crate::formula::{Formula, SAMPLE};
 
 #[test]
 fn every_example_gives_what_the_manual_says() {

@@ -50,8 +50,7 @@ impl Lane {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(disk::fault(error, "write", &path)),
         };
-        // What was begun after the last commit.
-        self.remove(part + 1)?;
+        self.remove_others(part).map_err(|error| disk::fault(error, "clean up", &self.folder))?;
         self.growing = Some(match opened {
             Some(file) => {
                 let there = file.metadata().map_err(|error| disk::fault(error, "read", &path))?.len();
@@ -111,12 +110,18 @@ impl Lane {
         Err(Fault::misconfigured("FILE-EXISTS", said))
     }
 
-    fn remove(&self, part: u64) -> Result<(), Fault> {
-        let path = self.path(part);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk::fault(error, "delete", &path)),
-            _ => Ok(()),
+    /// What was begun after the last commit.
+    fn remove_others(&self, part: u64) -> io::Result<()> {
+        let (kept, prefix) = (self.path(part), format!(".raccord-{}-", self.target.replace('/', "_")));
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let number = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".partial"));
+            if path != kept && number.is_some_and(|number| number.parse::<u64>().is_ok()) {
+                fs::remove_file(&path)?;
+            }
         }
+        Ok(())
     }
 
     fn path(&self, part: u64) -> PathBuf {

@@ -13,6 +13,8 @@ mod settings;
 mod source;
 mod target;
 #[cfg(test)]
+mod suite;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

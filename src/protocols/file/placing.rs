@@ -145,7 +145,7 @@ pub fn same_content(path: &Path, content: &[u8]) -> io::Result<Option<bool>> {
     }
 }
 
-fn hidden(folder: &Path, id: MessageId) -> PathBuf {
+pub fn hidden(folder: &Path, id: MessageId) -> PathBuf {
     folder.join(format!(".{id}.part"))
 }
 

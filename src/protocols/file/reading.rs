@@ -16,9 +16,9 @@ use crate::codecs::{Codec, Record, Records};
 use crate::message::{Fault, Map, Value};
 use crate::protocols::Arrival;
 
-/// A batch closes at so many records or bytes, whichever comes first.
-const BATCH_RECORDS: usize = 1_000;
-const BATCH_BYTES: usize = 1024 * 1024;
+/// A batch closes at so many records or bytes, whichever comes first. Each costs a sync or two, so they are large.
+pub const BATCH_RECORDS: usize = 8_192;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// What one commit will hold.
 pub struct Batch {

@@ -80,7 +80,7 @@ impl Source for FileSource {
         let mut progress = receiver.cursor(&self.cursor).await?.as_ref().and_then(Progress::read);
         let FileSourceSettings { r#match, complete, quiet_for, poll, .. } = self.settings.clone();
         let mut finder = Finder::new(self.folder.clone(), r#match, complete, quiet_for);
-        self.put_away_last(progress.as_ref()).await?;
+        self.put_away_last(progress.as_ref(), &receiver, &stop).await?;
         while !stop.is_cancelled() {
             let now = self.clock.now();
             let look;
@@ -124,7 +124,7 @@ impl FileSource {
             // Somebody took it away.
             Ok(None) => return Ok(()),
             // One file that may not be read does not stop the others.
-            Err(fault) => return self.put_away(&found, Some(fault)).await,
+            Err(fault) => return self.put_away(&found, Some(fault), receiver, stop).await,
         };
         let at = match progress {
             Some(at) if at.identity == identity => at,
@@ -137,20 +137,19 @@ impl FileSource {
                 End::Complete => {}
                 End::Failed(fault) => {
                     let fault = if at.row > 0 { fault.at(format!("after record {}", at.row)) } else { fault };
-                    return self.put_away(&found, Some(fault)).await;
+                    return self.put_away(&found, Some(fault), receiver, stop).await;
                 }
                 End::Again(after) => {
                     wait = if at.row > before { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
-                    tokio::select! {
-                        () = stop.cancelled() => return Ok(()),
-                        () = self.clock.sleep(after.unwrap_or(wait)) => {}
+                    if self.rest(after.unwrap_or(wait), stop).await {
+                        return Ok(());
                     }
                 }
                 End::Stopped => return Ok(()),
             }
         }
         tracing::info!(file = %found.path.display(), records = at.row, unreadable = at.dead, "file taken");
-        self.put_away(&found, verdict(at)).await
+        self.put_away(&found, verdict(at), receiver, stop).await
     }
 
     /// Reads on from `at` and stores batch after batch, each with its cursor.
@@ -235,8 +234,21 @@ impl FileSource {
         }
     }
 
+    /// Sleeps; true where the source is to stop.
+    async fn rest(&self, duration: Duration, stop: &CancellationToken) -> bool {
+        tokio::select! {
+            () = stop.cancelled() => true,
+            () = self.clock.sleep(duration) => false,
+        }
+    }
+
     /// A former run stored all of a file and was ended before it put it away.
-    async fn put_away_last(&self, progress: Option<&Progress>) -> Result<(), Fault> {
+    async fn put_away_last(
+        &self,
+        progress: Option<&Progress>,
+        receiver: &Arc<dyn Receiver>,
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
         let Some(last) = progress.filter(|last| last.complete) else { return Ok(()) };
         let path = self.folder.join(&last.file);
         let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
@@ -245,13 +257,31 @@ impl FileSource {
         let state = super::finder::State::of(&metadata);
         let found = Found { path, name: last.file.clone(), state, marker };
         if metadata.is_file() && self.identity(&found).await?.is_ok_and(|is| is.as_ref() == Some(&last.identity)) {
-            self.put_away(&found, verdict(last)).await?;
+            self.put_away(&found, verdict(last), receiver, stop).await?;
         }
         Ok(())
     }
 
-    /// Moves or deletes a file that was taken, or moves it to `failed` with a note that says why.
-    async fn put_away(&self, found: &Found, fault: Option<Fault>) -> Result<(), Fault> {
+    /// Tells the receiver that the file is over, then moves or deletes it, or moves it to `failed` with a note that says why.
+    async fn put_away(
+        &self,
+        found: &Found,
+        fault: Option<Fault>,
+        receiver: &Arc<dyn Receiver>,
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
+        let mut wait = FIRST_WAIT;
+        while let Err(fault) = receiver.finished(&found.name).await {
+            let after = match fault.next() {
+                Next::Retry { after } => after.unwrap_or(wait),
+                Next::Reconnect => wait,
+                Next::Refuse | Next::Misconfigured => return Err(fault),
+            };
+            wait = (wait * 2).min(LONGEST_WAIT);
+            if self.rest(after, stop).await {
+                return Ok(());
+            }
+        }
         let done = self.folder.join(&self.settings.done);
         let failed = self.folder.join(&self.settings.failed);
         let (found, after) = (found.clone(), self.settings.after);

@@ -1,26 +1,17 @@
 //! One peer spoken to over HTTP: whatever comes back is an answer, or a fault that says what to do.
 
-use std::error::Error;
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::fmt::rfc2822;
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, ClientBuilder, Identity, Proxy, Request, StatusCode, redirect};
-use rustls::{AlertDescription, Error as TlsError};
-
 use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderMap;
+use reqwest::{Certificate, ClientBuilder, Identity, Proxy, Request, StatusCode, redirect};
 
-use super::settings::{HttpTarget, Tls};
+use super::faults;
+use super::settings::{HttpTarget, ProxyAddress, Tls};
 use crate::clock::Clock;
 use crate::message::Fault;
-
-/// Longer waits asked by `Retry-After` are shortened to this.
-const MOST_WAIT: Duration = Duration::from_secs(3600);
-/// Characters of an answer repeated in a fault.
-const EXCERPT: usize = 300;
 
 /// Connections to one peer, kept between requests.
 #[derive(Clone, Debug)]
@@ -37,7 +28,7 @@ pub struct ClientSettings {
     /// For a request in all, its answer included.
     pub timeout: Duration,
     pub connect_timeout: Duration,
-    pub proxy: Option<String>,
+    pub proxy: Option<ProxyAddress>,
     pub tls: Option<Tls>,
     /// Most bytes of an answer kept.
     pub max_response: usize,
@@ -58,7 +49,7 @@ impl From<&HttpTarget> for ClientSettings {
         ClientSettings {
             timeout: settings.timeout,
             connect_timeout: settings.connect_timeout,
-            proxy: settings.proxy.as_ref().map(ToString::to_string),
+            proxy: settings.proxy.clone(),
             tls: settings.tls.clone(),
             max_response: settings.max_response.bytes(),
         }
@@ -91,7 +82,7 @@ impl Client {
     /// have acted. `misconfigured`: certificates do not fit.
     pub async fn send(&self, request: Request) -> Result<Answer, Fault> {
         let peer = peer(&request);
-        let fault = |error| self.no_answer(error, &peer);
+        let fault = |error| faults::of_error(error, &peer, self.timeout);
         let mut response = self.http.execute(request).await.map_err(fault)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = BytesMut::new();
@@ -113,72 +104,10 @@ impl Client {
     /// `retry` for 408, 425, 429 and 5xx, after `Retry-After`; `misconfigured` for 401, 403, 407 and redirects; `refuse` for
     /// other 4xx.
     pub fn judge(&self, answer: Answer) -> Result<Answer, Fault> {
-        let status = answer.status;
-        if status.is_success() {
-            return Ok(answer);
+        match faults::of_status(&answer, self.clock.now()) {
+            None => Ok(answer),
+            Some(fault) => Err(fault),
         }
-        let code = code(status);
-        let said = answer.excerpt();
-        let sentence =
-            if said.is_empty() { format!("answered {status}") } else { format!("answered {status}: {said}") };
-        Err(match status.as_u16() {
-            300..=399 => {
-                let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-                let to = readable(to);
-                Fault::misconfigured(
-                    code,
-                    format!("answered {status} to {to}; redirects are not followed, correct `url`"),
-                )
-            }
-            401 | 403 | 407 => Fault::misconfigured(code, format!("{sentence} (correct the credential in `auth`)")),
-            408 | 425 | 429 | 500..=599 => match self.retry_after(&answer.headers) {
-                Some(delay) => Fault::retry(code, sentence).after(delay),
-                None => Fault::retry(code, sentence),
-            },
-            400..=499 => Fault::refuse(code, sentence),
-            // 1xx never ends a request, and beyond 599 nothing is defined.
-            _ => Fault::retry(code, sentence),
-        })
-    }
-
-    /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date by our own clock.
-    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
-        let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let delay = match text.parse::<u64>() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
-                let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-                Duration::try_from(at.duration_since(self.clock.now())).unwrap_or_default()
-            }
-        };
-        Some(delay.min(MOST_WAIT))
-    }
-
-    /// The request's own error, without its address: a query may hold what is not for the journal.
-    fn no_answer(&self, error: reqwest::Error, peer: &str) -> Fault {
-        let error = error.without_url();
-        if let Some(tls) = tls_cause(&error) {
-            return tls_fault(tls, peer);
-        }
-        if error.is_connect() {
-            return Fault::reconnect("HTTP-CONNECT", format!("{peer} cannot be reached")).cause(error);
-        }
-        if error.is_timeout() {
-            let within = self.timeout;
-            return Fault::retry("HTTP-TIMEOUT", format!("{peer} did not answer in full within {within:?}"));
-        }
-        if error.is_builder() {
-            return Fault::refuse("HTTP-REQUEST", "the request cannot be sent as it is").cause(error);
-        }
-        // Retry, and not reconnect: the peer was there, and it may be this very message that makes it hang up.
-        Fault::retry("HTTP-BROKEN", format!("{peer} hung up or did not answer in HTTP")).cause(error)
-    }
-}
-
-impl Answer {
-    /// Its first characters, on one line, for people.
-    pub fn excerpt(&self) -> String {
-        readable(&String::from_utf8_lossy(&self.body[..self.body.len().min(4 * EXCERPT)]))
     }
 }
 
@@ -192,7 +121,7 @@ fn builder(settings: &ClientSettings, folder: &Path) -> Result<ClientBuilder, Fa
         .pool_idle_timeout(Duration::from_secs(20))
         .pool_max_idle_per_host(16);
     if let Some(proxy) = &settings.proxy {
-        let proxy = Proxy::all(proxy.as_str()).map_err(|_| misconfigured("`proxy` is not an address"))?;
+        let proxy = Proxy::all(proxy.0.as_str()).map_err(|_| misconfigured("`proxy` is not an address"))?;
         builder = builder.proxy(proxy);
     }
     let Some(tls) = &settings.tls else { return Ok(builder) };
@@ -225,86 +154,7 @@ fn misconfigured(sentence: &str) -> Fault {
     Fault::misconfigured("HTTP-TLS", sentence)
 }
 
-/// The TLS error somewhere beneath `error`. An `io::Error` hides what it wraps from `source()`.
-fn tls_cause(error: &reqwest::Error) -> Option<&TlsError> {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        let wrapped = error.downcast_ref::<io::Error>().and_then(|io| io.get_ref());
-        if let Some(tls) = error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref())) {
-            return Some(tls);
-        }
-        next = match wrapped {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-fn tls_fault(error: &TlsError, peer: &str) -> Fault {
-    use AlertDescription as Alert;
-    let for_a_person = match error {
-        TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented | TlsError::UnsupportedNameType => true,
-        // What the peer thinks of our certificate.
-        TlsError::AlertReceived(alert) => matches!(
-            alert,
-            Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::CertificateRequired
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-                | Alert::ProtocolVersion
-        ),
-        _ => false,
-    };
-    if for_a_person {
-        return Fault::misconfigured("HTTP-TLS", format!("no trust between the hub and {peer}: {error}"));
-    }
-    Fault::reconnect("HTTP-TLS", format!("no secure connection to {peer}: {error}"))
-}
-
 /// `https://erp.example:8443`, without what may be private.
 fn peer(request: &Request) -> String {
     request.url().origin().ascii_serialization()
-}
-
-fn readable(text: &str) -> String {
-    let plain: String = text.chars().take(EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.trim().to_owned()
-}
-
-/// Each has a page; statuses nobody meets share one.
-fn code(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        300..=399 => "HTTP-REDIRECT",
-        400 => "HTTP-400",
-        401 => "HTTP-401",
-        403 => "HTTP-403",
-        404 => "HTTP-404",
-        405 => "HTTP-405",
-        406 => "HTTP-406",
-        407 => "HTTP-407",
-        408 => "HTTP-408",
-        409 => "HTTP-409",
-        410 => "HTTP-410",
-        411 => "HTTP-411",
-        412 => "HTTP-412",
-        413 => "HTTP-413",
-        415 => "HTTP-415",
-        422 => "HTTP-422",
-        425 => "HTTP-425",
-        428 => "HTTP-428",
-        429 => "HTTP-429",
-        400..=499 => "HTTP-4XX",
-        500 => "HTTP-500",
-        501 => "HTTP-501",
-        502 => "HTTP-502",
-        503 => "HTTP-503",
-        504 => "HTTP-504",
-        500..=599 => "HTTP-5XX",
-        _ => "HTTP-STATUS",
-    }
 }

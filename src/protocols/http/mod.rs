@@ -3,13 +3,16 @@
 //! In: [`Routes`] is the hub's one listener; a source mounts its path there and answers a sender only once its message is
 //! stored. Out: [`Client`] speaks to one peer and turns whatever comes back into an answer or a fault that says what to do.
 
+mod answers;
 mod auth;
 mod body;
 mod client;
+mod faults;
 mod head;
 mod routes;
 mod server;
 mod settings;
+mod signature;
 mod source;
 mod target;
 
@@ -18,11 +21,12 @@ mod tests;
 
 use std::sync::{Arc, Once};
 
-pub use auth::{ApiKey, Auth, Basic, Bearer, Signature};
+pub use auth::{ApiKey, Auth, Basic, Bearer};
 pub use client::{Answer, Client, ClientSettings};
 pub use head::HeaderText;
 pub use routes::{Handler, Limits, Mounted, Routes};
-pub use settings::{HttpSource, HttpTarget, Tls};
+pub use settings::{HttpSource, HttpTarget, ProxyAddress, Tls};
+pub use signature::Signature;
 
 use super::{ProtocolKind, SourceKind, SourceSettings, TargetKind, TargetSettings};
 use crate::config::{MapReader, Reader, Settings};

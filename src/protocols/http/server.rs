@@ -9,8 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -26,6 +25,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::answers::{come_back, problem};
 use super::routes::{Found, Routes};
 
 /// Most bytes of a request's head.
@@ -82,6 +82,8 @@ impl Routes {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // Some simple senders close their side once they have sent all, and still wait for the answer.
+            .half_close(true)
             .header_read_timeout(limits.head)
             .max_buf_size(MOST_HEAD)
             .serve_connection(TokioIo::new(Impatient::new(stream, limits.write)), service);
@@ -115,32 +117,6 @@ impl Routes {
             },
         }
     }
-}
-
-/// An answer in JSON: `{"code": ..., "what": ...}`.
-pub(super) fn problem(status: StatusCode, code: &str, what: &str) -> Response {
-    let body: crate::message::Map = [("code", code), ("what", what)].into_iter().collect();
-    json(status, crate::message::Value::Map(body).to_string())
-}
-
-/// `503`, and when to come back.
-pub(super) fn come_back(code: &str, seconds: u64) -> Response {
-    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, code, "nothing was taken; send it again later");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    response
-}
-
-pub(super) fn json(status: StatusCode, body: String) -> Response {
-    with(status, &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(body))
-}
-
-pub(super) fn with(status: StatusCode, headers: &[(HeaderName, HeaderValue)], body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    for (name, value) in headers {
-        response.headers_mut().insert(name, value.clone());
-    }
-    response
 }
 
 /// A stream that does not wait for ever until its peer reads.

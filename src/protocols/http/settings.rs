@@ -1,6 +1,7 @@
 //! What a pipeline says about HTTP, in and out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ settings! {
         /// The only content type taken, such as `application/json`. Left out: any, as many senders state it wrongly.
         content_type: Option<Text>,
         /// What a sender hears for a new message. Some insist on `200`.
-        status: Accepted = "202",
+        status: AcceptedStatus = "202",
         /// The header in which senders identify a message, so that one sent again is known as a repeat.
         id_header: HeaderText = "Idempotency-Key",
         /// The headers a message keeps, for `$headers`. Left out: all but credentials and those of the connection. There is
@@ -83,7 +84,7 @@ settings! {
         /// How long connecting may take.
         connect_timeout: Duration = "5s",
         /// A proxy, such as `http://proxy.example:3128`. Left out: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment hold.
-        proxy: Option<Text>,
+        proxy: Option<ProxyAddress>,
         /// Certificates beyond those the system trusts.
         tls: Option<Tls>,
         /// How much of an answer is read. What is longer is cut; its status counts.
@@ -133,13 +134,13 @@ choice! {
 
 choice! {
     /// What a sender hears for a new message.
-    pub enum Accepted {
+    pub enum AcceptedStatus {
         /// 200 OK
         Ok = "200",
         /// 201 Created
         Created = "201",
         /// 202 Accepted
-        Accepted = "202",
+        Queued = "202",
         /// 204 No Content; then without the id.
         NoContent = "204",
     }
@@ -156,6 +157,10 @@ pub enum Door {
 /// A path on the hub's listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePath(pub Text);
+
+/// A proxy's address, which may hold a password: never printed.
+#[derive(Clone)]
+pub struct ProxyAddress(pub Text);
 
 impl HttpSource {
     pub(super) fn methods(&self) -> Vec<Method> {
@@ -206,25 +211,16 @@ impl HttpTarget {
         if let Some(node) = map.node("url") {
             check_url(node, reader);
         }
-        if let (Some(proxy), Some(node)) = (&self.proxy, map.node("proxy")) {
-            if web_address(proxy).is_none() {
-                reader.error(node.span, "the proxy is not an address such as `http://proxy.example:3128`");
-            }
+        let mut at = |name: &'static str| map.node(name).map_or(map.span, |node| node.span);
+        if let Some(said) = self.auth.as_ref().and_then(Auth::problem) {
+            reader.error(at("auth"), said);
         }
-        if let (Some(auth), Some(node)) = (&self.auth, map.node("auth")) {
-            if let Some(said) = auth.problem() {
-                reader.error(node.span, said);
-            }
-        }
-        if let (Some(tls), Some(node)) = (&self.tls, map.node("tls")) {
-            if tls.certificate.is_some() != tls.key.is_some() {
-                reader.error(node.span, "`certificate` and `key` go together").label("one of them is missing");
-            }
+        if self.tls.as_ref().is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
+            reader.error(at("tls"), "`certificate` and `key` go together").label("one of them is missing");
         }
         for name in self.headers.iter().flat_map(BTreeMap::keys) {
             if let Some(said) = unfit_header(name) {
-                reader
-                    .error(map.node("headers").map_or(map.span, |node| node.span), format!("header `{name}`: {said}"));
+                reader.error(at("headers"), format!("header `{name}`: {said}"));
             }
         }
     }
@@ -258,6 +254,24 @@ impl Setting for Door {
     }
 }
 
+impl Setting for ProxyAddress {
+    fn shape() -> Shape {
+        Shape::Text { what: "address", pattern: Some("^https?://.+$"), example: "http://proxy.example:3128" }
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProxyAddress> {
+        reader.parsed(node, "an address such as `http://proxy.example:3128`", |text| {
+            web_address(text).map(|_| ProxyAddress(text.into()))
+        })
+    }
+}
+
+impl fmt::Debug for ProxyAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl Setting for RoutePath {
     fn shape() -> Shape {
         Shape::Text { what: "path", pattern: Some("^/[A-Za-z0-9._~/-]+$"), example: "/orders" }
@@ -283,11 +297,19 @@ impl Setting for RoutePath {
 fn check_url(node: &Node, reader: &mut Reader<'_>) {
     let text = node.text().and_then(|text| reader.environment.expand(text).ok().map(|new| new.unwrap_or(text.into())));
     let Some(text) = text.filter(|text| !text.starts_with(['$', '='])) else { return };
-    if web_address(&text).is_none() {
-        reader
+    match web_address(&text) {
+        None => reader
             .error(node.span, "this is not the address of a web server")
-            .label("expected `http://...` or `https://...`");
-    }
+            .label("expected `http://...` or `https://...`"),
+        Some(url) if has_credentials(&url) => {
+            reader.error(node.span, "an address holds no credentials").label("they belong in `auth`")
+        }
+        Some(_) => return,
+    };
+}
+
+pub(super) fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// `text` as an address, where it is one that can be asked.

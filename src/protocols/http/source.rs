@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use axum::response::Response;
@@ -16,16 +16,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answers::{closing, come_back, problem, refused, told, with};
 use super::body::{BodyError, Budget, collect};
 use super::head;
 use super::routes::{Handler, Routes};
-use super::server::{come_back, json, problem, with};
-use super::settings::{Accepted, HttpSource, Reply};
+use super::settings::{HttpSource, Reply};
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::formula::{Scope, Tables};
-use crate::message::{Fault, Map, MessageId, Next, Value};
-use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
+use crate::message::{Fault, Map, MessageId, Value};
+use crate::protocols::{Arrival, Receiver, Source, SourceSettings, Surroundings};
 
 /// Longest identity a sender may give a message.
 const MOST_ID: usize = 512;
@@ -130,35 +130,40 @@ impl Handler for Entrance {
     async fn handle(&self, request: Request<Incoming>) -> Response {
         let _on_its_way = self.requests.token();
         let (parts, body) = request.into_parts();
-        self.take(parts, body).await.unwrap_or_else(|refusal| refusal)
+        self.take(parts, body).await.unwrap_or_else(|refusal| *refusal)
     }
 }
 
+/// An answer that ends a request early.
+type Refusal = Box<Response>;
+
 impl Entrance {
     /// One request, from its head to its answer. What is refused early is refused before its body is read.
-    async fn take(&self, parts: Parts, body: Incoming) -> Result<Response, Response> {
+    async fn take(&self, parts: Parts, body: Incoming) -> Result<Response, Refusal> {
         self.check_head(&parts)?;
         let position = self.position(&parts)?;
         let mut held = self.bodies.hold();
         let body = select! {
             body = timeout(self.settings.read_timeout, collect(body, self.settings.max_body.bytes(), &mut held)) => body,
-            () = self.stop.cancelled() => return Err(closing(come_back("HTTP-STOPPING", 5))),
+            () = self.stop.cancelled() => return Err(closing(come_back("HTTP-STOPPING", 5)).into()),
         };
         let body = match body {
             Ok(Ok(body)) => body,
-            Ok(Err(error)) => return Err(self.no_body(error)),
+            Ok(Err(error)) => return Err(self.no_body(error).into()),
             Err(_) => {
-                return Err(closing(problem(StatusCode::REQUEST_TIMEOUT, "HTTP-408", "the body came too slowly")));
+                let late = problem(StatusCode::REQUEST_TIMEOUT, "HTTP-408", "the body came too slowly");
+                return Err(closing(late).into());
             }
         };
         let id = position.as_deref().unwrap_or_default();
         if let Some(auth) = self.settings.auth()
             && !auth.admits_body(&parts.headers, id, &body, self.clock.now())
         {
-            return Err(self.unauthorized());
+            return Err(self.unauthorized().into());
         }
         let Some(headers) = self.headers(&parts) else {
-            return Err(problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HTTP-431", "the headers are too large"));
+            let large = problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HTTP-431", "the headers are too large");
+            return Err(large.into());
         };
         let mut arrival = Arrival { body, document: None, headers, position, fault: None };
         if let Some(reply) = &self.settings.reply {
@@ -168,17 +173,26 @@ impl Entrance {
             return Ok(self.reply(reply, arrival).await);
         }
         let body = arrival.body.clone();
-        match self.receiver.receive(vec![arrival], None).await {
-            Ok(receipts) => Ok(self.told(receipts.first(), &body)),
-            Err(fault) => Err(refused(&fault)),
+        // A task of its own: a sender that hangs up in the middle does not tear the intake of its message.
+        let receiver = self.receiver.clone();
+        let receiving = self.requests.spawn(async move {
+            let received = receiver.receive(vec![arrival], None).await;
+            drop(held);
+            received
+        });
+        match receiving.await {
+            // What could not be read is read once more: only the cause is missing here.
+            Ok(Ok(receipts)) => Ok(told(receipts.first(), self.settings.status, || self.codec.decode(&body).err())),
+            Ok(Err(fault)) => Err(refused(&fault).into()),
+            Err(_) => Err(come_back("HTTP-INTAKE", 5).into()),
         }
     }
 
-    fn check_head(&self, parts: &Parts) -> Result<(), Response> {
+    fn check_head(&self, parts: &Parts) -> Result<(), Refusal> {
         if self.settings.auth().is_some_and(|auth| !auth.admits_head(&parts.headers)) {
-            return Err(self.unauthorized());
+            return Err(self.unauthorized().into());
         }
-        let unsupported = |what: &str| Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "HTTP-415", what));
+        let unsupported = |what: &str| Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "HTTP-415", what).into());
         if let Some(encoding) = parts.headers.get(CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
         {
@@ -195,14 +209,14 @@ impl Entrance {
     }
 
     /// The sender's own identity of the message, if it gives one.
-    fn position(&self, parts: &Parts) -> Result<Option<String>, Response> {
+    fn position(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
         let name = &self.settings.id_header.0;
         match parts.headers.get(name).map(|value| value.to_str()) {
             None | Some(Ok("")) => Ok(None),
             Some(Ok(id)) if id.len() <= MOST_ID => Ok(Some(id.to_owned())),
             Some(_) => {
                 let what = format!("header {name} is longer than {MOST_ID} bytes or not ASCII");
-                Err(problem(StatusCode::BAD_REQUEST, "HTTP-400", &what))
+                Err(problem(StatusCode::BAD_REQUEST, "HTTP-400", &what).into())
             }
         }
     }
@@ -230,41 +244,6 @@ impl Entrance {
             BodyError::NoRoom => come_back("HTTP-BUSY", 1),
             BodyError::Broken => problem(StatusCode::BAD_REQUEST, "HTTP-400", "the body ended early or is malformed"),
         })
-    }
-
-    /// What the sender hears of a message that was received.
-    fn told(&self, receipt: Option<&Receipt>, body: &[u8]) -> Response {
-        let Some(Receipt { id, outcome }) = receipt else { return come_back("HTTP-NO-RECEIPT", 5) };
-        match outcome {
-            ReceiptOutcome::Stored => self.accepted(*id),
-            ReceiptOutcome::Repeat => json(StatusCode::OK, format!(r#"{{"id":"{id}"}}"#)),
-            ReceiptOutcome::Conflict => {
-                let what =
-                    "a message with the same identity and another content was accepted before; this one is not used";
-                explained(StatusCode::CONFLICT, *id, "HTTP-CONFLICT", what.to_owned())
-            }
-            ReceiptOutcome::Dead => {
-                // Decoded once more, as only the cause is missing here; most bodies never come this way.
-                let cause = self.codec.decode(body).err();
-                let code = cause.as_ref().map_or("HTTP-DEAD-LETTER", Fault::code);
-                let said = cause.as_ref().map(|fault| match fault.position() {
-                    Some(place) => format!("{} ({place})", fault.sentence()),
-                    None => fault.sentence(),
-                });
-                let said = said.unwrap_or_else(|| "it cannot be processed as it is".to_owned());
-                explained(StatusCode::UNPROCESSABLE_ENTITY, *id, code, format!("{said}; kept as a dead letter"))
-            }
-        }
-    }
-
-    fn accepted(&self, id: MessageId) -> Response {
-        let status = match self.settings.status {
-            Accepted::Ok => StatusCode::OK,
-            Accepted::Created => StatusCode::CREATED,
-            Accepted::Accepted => StatusCode::ACCEPTED,
-            Accepted::NoContent => return with(StatusCode::NO_CONTENT, &[], Body::empty()),
-        };
-        json(status, format!(r#"{{"id":"{id}"}}"#))
     }
 
     async fn reply(&self, reply: &Reply, arrival: Arrival) -> Response {
@@ -313,27 +292,6 @@ impl Entrance {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.codec.content_type()));
         response
     }
-}
-
-/// What a sender hears where nothing was stored. Only a refusal is told in full: other causes are the hub's own affair.
-fn refused(fault: &Fault) -> Response {
-    match fault.next() {
-        Next::Retry { after } => come_back(fault.code(), after.map_or(5, |after| after.as_secs())),
-        Next::Reconnect => come_back(fault.code(), 5),
-        Next::Misconfigured => come_back(fault.code(), 60),
-        Next::Refuse => problem(StatusCode::UNPROCESSABLE_ENTITY, fault.code(), &fault.sentence()),
-    }
-}
-
-fn explained(status: StatusCode, id: MessageId, code: &str, what: String) -> Response {
-    let body: Map = [("id", id.to_string()), ("code", code.to_owned()), ("what", what)].into_iter().collect();
-    json(status, Value::Map(body).to_string())
-}
-
-/// The rest of the body is not read, so nothing more can come on this connection.
-fn closing(mut response: Response) -> Response {
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 /// A fallback must not fail, so it reads no table.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Request;
 
 use super::client::Client;
-use super::settings::{HttpTarget, web_address};
+use super::settings::{HttpTarget, has_credentials, web_address};
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::formula::Scope;
@@ -61,7 +61,10 @@ impl Sender {
         let rendered = self.settings.url.render(scope).map_err(|fault| fault.at("url"))?;
         let text = rendered.as_ref().and_then(Value::plain).unwrap_or_default();
         match web_address(&text) {
-            Some(_) => Ok(text),
+            Some(url) if !has_credentials(&url) => Ok(text),
+            Some(_) => {
+                Err(Fault::refuse("HTTP-URL", "an address holds no credentials; they belong in `auth`").at("url"))
+            }
             None => Err(Fault::refuse("HTTP-URL", format!("`{text}` is not an address to send to")).at("url")),
         }
     }

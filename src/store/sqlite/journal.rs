@@ -169,6 +169,24 @@ pub fn search(connection: &Connection, value: &str, most: u32) -> Result<Vec<Mes
     Ok(found)
 }
 
+/// Origins of the last hops, newest first.
+pub fn recent(connection: &Connection, most: u32) -> Result<Vec<MessageId>, Fault> {
+    let (mut found, mut seen) = (Vec::new(), std::collections::HashSet::new());
+    let mut statement = connection.prepare_cached("SELECT id, hops FROM journal_page ORDER BY id DESC")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        for hop in unpack(row)?.into_iter().rev() {
+            if found.len() == most as usize {
+                return Ok(found);
+            }
+            if seen.insert(hop.origin) {
+                found.push(hop.origin);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Forgets pages older than `before`, at most `most`, and the segments that stood for them only; true while there is more.
 pub fn sweep(connection: &Connection, before: i64, most: i64) -> Result<bool, Fault> {
     let forgotten = connection

@@ -132,6 +132,10 @@ impl Store for SqliteStore {
         self.file.read(move |connection| journal::search(connection, &value, most)).await
     }
 
+    async fn recent(&self, most: u32) -> Result<Vec<MessageId>, Fault> {
+        self.file.read(move |connection| journal::recent(connection, most)).await
+    }
+
     async fn release(&self, queue: &str, key: &str) -> Result<(), Fault> {
         let (queue, key) = (queue.into(), key.into());
         self.write(|reply| Operation::Release { queue, key, reply }).await

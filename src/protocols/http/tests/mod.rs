@@ -1,5 +1,6 @@
 //! HTTP against real sockets: a hub's listener with senders of all kinds, and peers that misbehave.
 
+mod auth;
 mod source;
 mod target;
 mod tls;

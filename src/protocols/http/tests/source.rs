@@ -94,6 +94,7 @@ async fn check(yaml: &str, request: &[u8], expect: &str) -> Vec<crate::protocols
     let answer = short(&hub.ask(request).await);
     let recorder = running.recorder.clone();
     running.stop().await;
+    assert_eq!(format!("{:?}", hub.surroundings.routes), "[]", "a stopped source leaves its path");
     let plain = without_id(&answer);
     assert!(plain.starts_with(expect), "{yaml}\nexpected: {expect}\nanswered: {plain}");
     recorder.stored()
@@ -272,6 +273,40 @@ async fn bodies_together_are_bounded() {
     })
     .await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_sender_may_close_its_side_before_it_is_answered() {
+    let (hub, running) = Hub::start("").await.run().await;
+    running.recorder.set(Mood::Hold);
+    let mut one_way = TcpStream::connect(hub.address).await.expect("it connects");
+    one_way.write_all(&request("POST /in HTTP/1.1", "{}")).await.expect("it sends");
+    one_way.shutdown().await.expect("it closes its side");
+    running.recorder.until("the message is on its way", |state| state.waiting == 1).await;
+    sleep(Duration::from_millis(50)).await;
+    running.recorder.set(Mood::Accept);
+    let answer = short(&bounded("the answer", heard(&mut one_way)).await);
+    assert!(answer.starts_with("202"), "{answer}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_intake_is_whole_even_where_its_sender_is_cut() {
+    let limits = Limits { stop: Duration::from_millis(50), ..Limits::default() };
+    let (hub, running) = Hub::limited("", limits).await.run().await;
+    running.recorder.set(Mood::Hold);
+    let mut sender = TcpStream::connect(hub.address).await.expect("it connects");
+    sender.write_all(&request("POST /in HTTP/1.1", "{}")).await.expect("it sends");
+    running.recorder.until("the message is on its way", |state| state.waiting == 1).await;
+    hub.stop.cancel();
+    assert_eq!(bounded("the cut", heard(&mut sender)).await, "", "the listener does not wait for ever");
+    let recorder = running.recorder.clone();
+    let stopping = tokio::spawn(running.stop());
+    sleep(Duration::from_millis(50)).await;
+    assert!(!stopping.is_finished(), "a source ends after its intake");
+    recorder.set(Mood::Accept);
+    stopping.await.expect("it stops");
+    assert_eq!(recorder.stored().len(), 1, "what was begun is stored");
 }
 
 #[tokio::test]

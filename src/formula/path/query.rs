@@ -4,14 +4,17 @@
 //! binary floating point, knows no bound, and its `$` in a filter cannot be the document when the path begins at `$item`.
 //! Here numbers are exact, the work is bounded, and patterns are compiled once. docs/decisions/0001-paths.md has the numbers.
 
+mod parsed;
+
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use jsonpath_rust::parser::model;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
-use super::{MAX_ITEMS, path};
-use crate::message::{Number, Text, Value};
+use super::position;
+use crate::formula::{Frame, MAX_ITEMS, evaluator};
+use crate::message::{Text, Value};
+pub use parsed::marked;
 
 /// Most values looked at for one path in one message: `..` inside a filter inside `..` ends here.
 const MAX_VISITS: usize = 20 * MAX_ITEMS;
@@ -46,11 +49,20 @@ enum Test {
     Matches(Operand, Regex),
 }
 
-/// A query inside a filter, from the value being tested or from the document.
+/// A query inside a filter.
 #[derive(Debug)]
 struct Inner {
-    from_document: bool,
+    origin: Origin,
     query: Query,
+}
+
+/// Where a query inside a filter begins. RFC 9535 knows `@` and `$`; we know `$item` and `$outer` too.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Current,
+    Document,
+    Item,
+    Outer,
 }
 
 #[derive(Debug)]
@@ -77,21 +89,16 @@ enum Sign {
 pub struct TooMuch;
 
 impl Query {
-    /// Compiles parsed segments; a sentence where something in them is not known here.
-    pub fn compile(segments: &[model::Segment]) -> Result<Query, String> {
-        segments.iter().map(segment).collect::<Result<_, _>>().map(Query)
-    }
-
-    /// What the segments select below `base`; `$` in filters is `document`.
-    pub fn select<'v>(&self, base: &'v Value, document: &'v Value) -> Result<Vec<&'v Value>, TooMuch> {
-        let run = Run { document, visits: Cell::new(0) };
+    /// What the segments select below `base`.
+    pub fn select<'v>(&self, base: &'v Value, frame: &Frame<'v>) -> Result<Vec<&'v Value>, TooMuch> {
+        let run = Run { frame: *frame, visits: Cell::new(0) };
         run.query(self, base)
     }
 }
 
-/// One selection: the document, and how many values were looked at.
+/// One selection: where its filters may begin, and how many values were looked at.
 struct Run<'v> {
-    document: &'v Value,
+    frame: Frame<'v>,
     visits: Cell<usize>,
 }
 
@@ -130,7 +137,7 @@ impl<'v> Run<'v> {
             Selector::Name(name) => found.extend(value.get(name)),
             Selector::Index(index) => {
                 if let Value::List(items) = value {
-                    found.extend(path::position(*index, items.len()).map(|at| &items[at]));
+                    found.extend(position(*index, items.len()).map(|at| &items[at]));
                 }
             }
             Selector::Wildcard => {
@@ -192,8 +199,42 @@ impl<'v> Run<'v> {
         })
     }
 
+    fn base(&self, origin: Origin, current: &'v Value) -> Option<&'v Value> {
+        match origin {
+            Origin::Current => Some(current),
+            Origin::Document => Some(self.frame.scope.document),
+            Origin::Item => self.frame.scope.item.map(|(item, _)| item),
+            Origin::Outer => self.frame.outer,
+        }
+    }
+
     fn inner(&self, inner: &Inner, current: &'v Value) -> Result<Vec<&'v Value>, TooMuch> {
-        self.query(&inner.query, if inner.from_document { self.document } else { current })
+        self.base(inner.origin, current).map_or(Ok(Vec::new()), |base| self.query(&inner.query, base))
+    }
+
+    /// What a query finds, if it is exactly one value; names and indexes are followed without a list.
+    fn one(&self, inner: &Inner, current: &'v Value) -> Result<Option<&'v Value>, TooMuch> {
+        let Some(mut value) = self.base(inner.origin, current) else { return Ok(None) };
+        for segment in &inner.query.0 {
+            let next = match (segment.descends, segment.selectors.as_slice(), value) {
+                (false, [Selector::Name(name)], _) => value.get(name),
+                (false, [Selector::Index(index)], Value::List(items)) => {
+                    position(*index, items.len()).map(|at| &items[at])
+                }
+                (false, [Selector::Index(_)], _) => None,
+                _ => {
+                    return Ok(match self.inner(inner, current)?.as_slice() {
+                        [one] => Some(*one),
+                        _ => None,
+                    });
+                }
+            };
+            match next {
+                Some(next) => value = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(value))
     }
 
     fn operand<'o>(&self, operand: &'o Operand, current: &'v Value) -> Result<Option<Operated<'o>>, TooMuch>
@@ -202,10 +243,7 @@ impl<'v> Run<'v> {
     {
         Ok(match operand {
             Operand::Constant(value) => Some(Operated::Borrowed(value)),
-            Operand::Found(inner) => match self.inner(inner, current)?.as_slice() {
-                [one] => Some(Operated::Borrowed(one)),
-                _ => None,
-            },
+            Operand::Found(inner) => self.one(inner, current)?.map(Operated::Borrowed),
             Operand::Length(inner) => self.operand(inner, current)?.and_then(|value| {
                 Some(Operated::Computed(match value.value() {
                     Value::Text(text) => text.chars().count().into(),
@@ -273,7 +311,7 @@ fn slice(items: &[Value], start: Option<i64>, end: Option<i64>, step: i64) -> Ve
 fn compare(sign: Sign, left: Option<&Value>, right: Option<&Value>) -> bool {
     let equal = left == right;
     let order = match (left, right) {
-        (Some(left), Some(right)) => super::evaluator::order(left, right),
+        (Some(left), Some(right)) => evaluator::order(left, right),
         _ => None,
     };
     match sign {
@@ -284,141 +322,4 @@ fn compare(sign: Sign, left: Option<&Value>, right: Option<&Value>) -> bool {
         Sign::LessOrEqual => equal || order == Some(Ordering::Less),
         Sign::GreaterOrEqual => equal || order == Some(Ordering::Greater),
     }
-}
-
-fn segment(segment: &model::Segment) -> Result<Segment, String> {
-    Ok(match segment {
-        model::Segment::Descendant(inner) => Segment { descends: true, ..self::segment(inner)? },
-        model::Segment::Selector(one) => Segment { descends: false, selectors: vec![selector(one)?] },
-        model::Segment::Selectors(several) => {
-            Segment { descends: false, selectors: several.iter().map(selector).collect::<Result<_, _>>()? }
-        }
-    })
-}
-
-fn selector(selector: &model::Selector) -> Result<Selector, String> {
-    Ok(match selector {
-        model::Selector::Name(name) => Selector::Name(name.as_str().into()),
-        model::Selector::Wildcard => Selector::Wildcard,
-        model::Selector::Index(index) => Selector::Index(*index),
-        model::Selector::Slice(start, end, step) => {
-            Selector::Slice { start: *start, end: *end, step: step.unwrap_or(1) }
-        }
-        model::Selector::Filter(filter) => Selector::Filter(test(filter)?),
-    })
-}
-
-fn test(filter: &model::Filter) -> Result<Test, String> {
-    Ok(match filter {
-        model::Filter::Or(filters) => Test::Any(filters.iter().map(test).collect::<Result<_, _>>()?),
-        model::Filter::And(filters) => Test::All(filters.iter().map(test).collect::<Result<_, _>>()?),
-        model::Filter::Atom(model::FilterAtom::Filter { expr, not }) => negated(test(expr)?, *not),
-        model::Filter::Atom(model::FilterAtom::Test { expr, not }) => negated(exists(expr)?, *not),
-        model::Filter::Atom(model::FilterAtom::Comparison(comparison)) => {
-            let sign = match &**comparison {
-                model::Comparison::Eq(..) => Sign::Equal,
-                model::Comparison::Ne(..) => Sign::Different,
-                model::Comparison::Gt(..) => Sign::Greater,
-                model::Comparison::Gte(..) => Sign::GreaterOrEqual,
-                model::Comparison::Lt(..) => Sign::Less,
-                model::Comparison::Lte(..) => Sign::LessOrEqual,
-            };
-            let (left, right) = comparison.vals();
-            Test::Compare(sign, comparable(left)?, comparable(right)?)
-        }
-    })
-}
-
-fn negated(test: Test, not: bool) -> Test {
-    if not { Test::Not(Box::new(test)) } else { test }
-}
-
-fn exists(test: &model::Test) -> Result<Test, String> {
-    match test {
-        model::Test::RelQuery(segments) => Ok(Test::Exists(inner(segments, false)?)),
-        model::Test::AbsQuery(query) => Ok(Test::Exists(inner(&query.segments, true)?)),
-        model::Test::Function(function) => match &**function {
-            model::TestFunction::Match(text, pattern) => Ok(Test::Matches(argument(text)?, regex(pattern, true)?)),
-            model::TestFunction::Search(text, pattern) => Ok(Test::Matches(argument(text)?, regex(pattern, false)?)),
-            model::TestFunction::Length(_) | model::TestFunction::Count(_) | model::TestFunction::Value(_) => {
-                Err("a filter compares `length`, `count` and `value` with something".to_owned())
-            }
-            model::TestFunction::Custom(name, _) => Err(unknown_function(name)),
-        },
-    }
-}
-
-fn inner(segments: &[model::Segment], from_document: bool) -> Result<Inner, String> {
-    Ok(Inner { from_document, query: Query::compile(segments)? })
-}
-
-fn comparable(comparable: &model::Comparable) -> Result<Operand, String> {
-    match comparable {
-        model::Comparable::Literal(literal) => self::literal(literal).map(Operand::Constant),
-        model::Comparable::SingularQuery(query) => {
-            let (steps, from_document) = match query {
-                model::SingularQuery::Current(steps) => (steps, false),
-                model::SingularQuery::Root(steps) => (steps, true),
-            };
-            let step = |step: &model::SingularQuerySegment| Segment {
-                descends: false,
-                selectors: vec![match step {
-                    model::SingularQuerySegment::Index(index) => Selector::Index(*index),
-                    model::SingularQuerySegment::Name(name) => Selector::Name(name.as_str().into()),
-                }],
-            };
-            Ok(Operand::Found(Inner { from_document, query: Query(steps.iter().map(step).collect()) }))
-        }
-        model::Comparable::Function(function) => match function {
-            model::TestFunction::Length(of) => Ok(Operand::Length(Box::new(argument(of)?))),
-            model::TestFunction::Count(of) => match argument(of)? {
-                Operand::Found(inner) => Ok(Operand::Count(inner)),
-                _ => Err("`count` in a filter counts what a path finds".to_owned()),
-            },
-            model::TestFunction::Value(of) => argument(of),
-            model::TestFunction::Match(..) | model::TestFunction::Search(..) => {
-                Err("`match` and `search` in a filter stand alone, they are compared with nothing".to_owned())
-            }
-            model::TestFunction::Custom(name, _) => Err(unknown_function(name)),
-        },
-    }
-}
-
-fn argument(argument: &model::FnArg) -> Result<Operand, String> {
-    match argument {
-        model::FnArg::Literal(literal) => self::literal(literal).map(Operand::Constant),
-        model::FnArg::Test(test) => match &**test {
-            model::Test::RelQuery(segments) => Ok(Operand::Found(inner(segments, false)?)),
-            model::Test::AbsQuery(query) => Ok(Operand::Found(inner(&query.segments, true)?)),
-            model::Test::Function(function) => comparable(&model::Comparable::Function((**function).clone())),
-        },
-        model::FnArg::Filter(_) => Err("a function in a filter takes a path or a literal".to_owned()),
-    }
-}
-
-fn literal(literal: &model::Literal) -> Result<Value, String> {
-    Ok(match literal {
-        model::Literal::Int(number) => (*number).into(),
-        // The shortest decimal that reads as this float is what was written, up to 15 digits.
-        model::Literal::Float(number) => match Number::read(&number.to_string()) {
-            Some(number) => Value::Number(number),
-            None => return Err("a number in a filter that cannot be read".to_owned()),
-        },
-        model::Literal::String(text) => Value::from(text.as_str()),
-        model::Literal::Bool(flag) => Value::Bool(*flag),
-        model::Literal::Null => Value::Null,
-    })
-}
-
-fn regex(argument: &model::FnArg, whole: bool) -> Result<Regex, String> {
-    let model::FnArg::Literal(model::Literal::String(text)) = argument else {
-        return Err("the pattern of `match` and `search` is written out, between quotes".to_owned());
-    };
-    let pattern = if whole { format!(r"\A(?:{text})\z") } else { text.clone() };
-    let built = RegexBuilder::new(&pattern).size_limit(1024 * 1024).nest_limit(64).build();
-    built.map_err(|_| format!("`{}` is not a regular expression", super::faults::cut(text)))
-}
-
-fn unknown_function(name: &str) -> String {
-    format!("unknown function `{name}` in a filter: there are `length`, `count`, `value`, `match`, `search`")
 }
