@@ -1,7 +1,9 @@
 //! The tests that look at the whole: one binary, one file a subject.
 
 mod commands;
+mod crash;
 mod documents;
 mod faults;
+mod harness;
 mod layers;
 mod sources;

@@ -38,7 +38,6 @@ pub struct Reading {
     pub at: Progress,
     /// The folder as configured, for the header.
     pub folder: String,
-    pub by_records: bool,
     pub max_file: u64,
     pub codec: Arc<dyn Codec>,
 }
@@ -53,10 +52,19 @@ impl Reading {
     /// Reads to the end, or until nobody listens any more. A fault is the last thing sent: `refuse` speaks of the file, the
     /// others of the disk.
     pub fn run(self, batches: &Sender<Result<Batch, Fault>>) {
-        let read = if self.by_records { self.records(batches) } else { self.whole(batches) };
+        let read = self.read(batches);
         if let Err(fault) = read {
             // Nobody listens: the source is stopping.
             let _ = batches.blocking_send(Err(fault));
+        }
+    }
+
+    /// Record by record where the format has records, else as a whole.
+    fn read(&self, batches: &Sender<Result<Batch, Fault>>) -> Result<(), Fault> {
+        let broken = Broken::default();
+        match self.resumed(&broken)? {
+            Some((records, row)) => self.records(records, row, &broken, batches),
+            None => self.whole(batches),
         }
     }
 
@@ -80,10 +88,14 @@ impl Reading {
         Ok(())
     }
 
-    fn records(&self, batches: &Sender<Result<Batch, Fault>>) -> Result<(), Fault> {
+    fn records(
+        &self,
+        mut records: Box<dyn Records + Send + '_>,
+        mut row: u64,
+        broken: &Broken,
+        batches: &Sender<Result<Batch, Fault>>,
+    ) -> Result<(), Fault> {
         let file = self.open()?;
-        let broken = Broken::default();
-        let (mut records, mut row) = self.resumed(&broken)?;
         let headers = self.headers();
         let (mut arrivals, mut bytes) = (Vec::new(), 0);
         let ended = loop {
@@ -120,18 +132,18 @@ impl Reading {
 
     /// The records from where the last commit stopped, and how many are before them. Where the format cannot begin in the
     /// middle, from the first on: those before are read and left out.
-    fn resumed(&self, broken: &Broken) -> Result<(Box<dyn Records + Send + '_>, u64), Fault> {
+    fn resumed(&self, broken: &Broken) -> Result<Option<(Box<dyn Records + Send + '_>, u64)>, Fault> {
         if self.at.row > 0 {
             let mut rest = self.input(broken)?;
             rest.file.seek(SeekFrom::Start(self.at.position)).map_err(|error| self.unreadable(error))?;
             let mut beginning = self.input(broken)?;
             let (position, line) = (self.at.position, self.at.line);
             if let Some(records) = self.codec.records_from(&mut beginning, Box::new(rest), position, line)? {
-                return Ok((records, self.at.row));
+                return Ok(Some((records, self.at.row)));
             }
         }
-        let records = self.codec.records(Box::new(self.input(broken)?)).ok_or_else(no_records)?;
-        Ok((records, 0))
+        let records = self.codec.records(Box::new(self.input(broken)?));
+        Ok(records.map(|records| (records, 0)))
     }
 
     fn input(&self, broken: &Broken) -> Result<Noticing, Fault> {
@@ -192,10 +204,6 @@ impl Reading {
     fn unreadable(&self, error: io::Error) -> Fault {
         disk::fault(error, "read", &self.found.path)
     }
-}
-
-fn no_records() -> Fault {
-    Fault::misconfigured("FILE-RECORDS", "the format makes no records of this file: take whole files")
 }
 
 /// Tells a broken disk from a broken file: a codec sees both as the end of its input.

@@ -13,9 +13,9 @@ settings! {
     /// The format decides what one message is: a record (a line of a CSV file, a repeated element of an XML file) or the
     /// whole file. `$headers` holds `file_name`, `file_folder`, `modified` and `row`, the number of the record in its file.
     ///
-    /// Hidden files, `.tmp`, `.part`, `.partial`, folders and symbolic links are left alone. A file is the same file as long
-    /// as its name, size, modification time and beginning are: moved back into the folder, it is not sent again; change its
-    /// modification time (`touch`) to send it again.
+    /// Hidden files, `.tmp`, `.part`, `.partial`, folders and symbolic links are left alone. A file that somebody moves back
+    /// into the folder is read again, and its messages have the same ids as before: receivers that know repeats ignore them.
+    /// Change its modification time (`touch`) to make new messages of it.
     pub struct FileSourceSettings {
         /// The folder to watch. A relative one starts at the hub's folder and is created; an absolute one must be there.
         folder: PathBuf,

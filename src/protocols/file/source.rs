@@ -1,6 +1,6 @@
 //! A watched folder: finds whole files, hands them over, puts them away.
 //!
-//! Nothing is taken twice. The cursor (`file:<pipeline>`) says which file is in hand and how many of its records are stored;
+//! Nothing is taken twice unless a person puts a file back. The cursor (`file:<pipeline>`) says which file is in hand and how many of its records are stored;
 //! it commits with them, so after a kill the next run skips exactly those. Each arrival's position (`prices.csv@<identity>#12`)
 //! is the same on a repeat, should commit and move ever be torn. A batch that could not be stored is read again, not kept:
 //! while the hub has no room, a source holds nothing.
@@ -37,12 +37,10 @@ impl SourceSettings for FileSourceSettings {
         if self.folder.is_relative() {
             std::fs::create_dir_all(&folder).map_err(|error| disk::fault(error, "create", &folder))?;
         }
-        let by_records = codec.records(Box::new(std::io::empty())).is_some();
         Ok(Box::new(FileSource {
             settings: self.clone(),
             folder,
             cursor: Text::from(format!("file:{pipeline}")),
-            by_records,
             codec,
             clock: around.clock.clone(),
         }))
@@ -57,7 +55,6 @@ struct FileSource {
     settings: FileSourceSettings,
     folder: PathBuf,
     cursor: Text,
-    by_records: bool,
     codec: Arc<dyn Codec>,
     clock: Clock,
 }
@@ -80,7 +77,7 @@ impl Source for FileSource {
         let mut progress = receiver.cursor(&self.cursor).await?.as_ref().and_then(Progress::read);
         let FileSourceSettings { r#match, complete, quiet_for, poll, .. } = self.settings.clone();
         let mut finder = Finder::new(self.folder.clone(), r#match, complete, quiet_for);
-        self.put_away_last(progress.as_ref(), &receiver, &stop).await?;
+        self.put_away_last(&mut progress, &receiver, &stop).await?;
         while !stop.is_cancelled() {
             let now = self.clock.now();
             let look;
@@ -149,7 +146,10 @@ impl FileSource {
             }
         }
         tracing::info!(file = %found.path.display(), records = at.row, unreadable = at.dead, "file taken");
-        self.put_away(&found, verdict(at), receiver, stop).await
+        self.put_away(&found, verdict(at), receiver, stop).await?;
+        // Should it come back, somebody wants it read again.
+        *progress = None;
+        Ok(())
     }
 
     /// Reads on from `at` and stores batch after batch, each with its cursor.
@@ -212,7 +212,6 @@ impl FileSource {
             found: found.clone(),
             at: at.clone(),
             folder: self.settings.folder.display().to_string(),
-            by_records: self.by_records,
             max_file: self.settings.max_file.0,
             codec: self.codec.clone(),
         }
@@ -245,11 +244,11 @@ impl FileSource {
     /// A former run stored all of a file and was ended before it put it away.
     async fn put_away_last(
         &self,
-        progress: Option<&Progress>,
+        progress: &mut Option<Progress>,
         receiver: &Arc<dyn Receiver>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
-        let Some(last) = progress.filter(|last| last.complete) else { return Ok(()) };
+        let Some(last) = progress.take_if(|last| last.complete) else { return Ok(()) };
         let path = self.folder.join(&last.file);
         let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
         let marker =
@@ -257,7 +256,7 @@ impl FileSource {
         let state = super::finder::State::of(&metadata);
         let found = Found { path, name: last.file.clone(), state, marker };
         if metadata.is_file() && self.identity(&found).await?.is_ok_and(|is| is.as_ref() == Some(&last.identity)) {
-            self.put_away(&found, verdict(last), receiver, stop).await?;
+            self.put_away(&found, verdict(&last), receiver, stop).await?;
         }
         Ok(())
     }

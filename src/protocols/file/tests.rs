@@ -453,3 +453,21 @@ async fn a_quiet_file_is_taken_by_notice_and_clock() {
     running.await.expect("it does not panic").expect("it ends well");
     assert_eq!(memory.texts(), ["one"]);
 }
+
+#[tokio::test]
+async fn a_file_that_is_moved_back_is_read_again_as_the_same_messages() {
+    let (room, memory) = (Room::new(), Arc::new(Memory::default()));
+    room.write("in/a.csv", "one\n");
+    let came = |count: usize| {
+        let (room, memory) = (&room, memory.clone());
+        move || {
+            if memory.texts().len() < count {
+                let _ = fs::rename(room.path("in/done/a.csv"), room.path("in/a.csv"));
+            }
+            memory.texts().len() == count && !room.list("in/done").is_empty()
+        }
+    };
+    run(&room, RECORDS, &memory, came(2)).await.expect("it ends well");
+    let kept = memory.0.lock().expect("no test panics here");
+    assert_eq!(kept.arrivals[0].position, kept.arrivals[1].position);
+}

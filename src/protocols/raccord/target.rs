@@ -21,11 +21,7 @@ const HEADERS: &str = "headers";
 
 impl TargetSettings for RaccordTargetSettings {
     fn open(&self, _name: &str, codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Arc<dyn Target>, Fault> {
-        Ok(Arc::new(RaccordTarget {
-            pipeline: self.pipeline.clone(),
-            codec,
-            pipelines: around.pipelines.clone(),
-        }))
+        Ok(Arc::new(RaccordTarget { pipeline: self.pipeline.clone(), codec, pipelines: around.pipelines.clone() }))
     }
 
     fn hands_to(&self) -> Option<&str> {
@@ -179,12 +175,10 @@ mod tests {
     #[tokio::test]
     async fn a_pipeline_that_does_not_run_is_waited_for() {
         let target = open(&Arc::default(), "stok").unwrap_or_else(|fault| panic!("{fault}"));
-        let prepared = Prepared { body: bytes::Bytes::from_static(b"{}"), address: Map::new() };
-        let time = jiff::Timestamp::UNIX_EPOCH;
-        let delivery = Delivery { id: MessageId::derive(&[b"x"]), time, prepared, attempt: 1 };
-        let fault = target.deliver(&delivery).await.expect_err("there is none");
+        let fault = target.deliver(&conformance::delivery(&*target, 1)).await.expect_err("there is none");
         assert_eq!((fault.code(), fault.next()), ("RACCORD-PIPELINE", Next::Reconnect));
         assert!(fault.to_string().contains("`stok`"), "{fault}");
+        assert_eq!(read_target_yaml("protocol: raccord\npipeline: stok\n").hands_to(), Some("stok"));
     }
 
     #[tokio::test]
