@@ -110,7 +110,12 @@ impl Said {
     pub fn expect(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for word in words {
-            assert!(self.out.contains(word) || self.err.contains(word), "`{word}` is not said:\n{}{}", self.out, self.err);
+            assert!(
+                self.out.contains(word) || self.err.contains(word),
+                "`{word}` is not said:\n{}{}",
+                self.out,
+                self.err
+            );
         }
     }
 }
