@@ -5,4 +5,4 @@ mod documents;
 mod faults;
 mod harness;
 mod layers;
-mod sources;
+mod tour;
