@@ -58,7 +58,8 @@ async fn killed_at_random_moments_the_hub_loses_and_doubles_nothing() {
     let (messages, kills) = if long { (100_000, 150) } else { (20_000, 30) };
     let ledger = Arc::new(Ledger::default());
     let peer = moody_peer(ledger.clone(), random.fork()).await;
-    let folder = Folder::hub("crash", &[("orders", &ORDERS.replace("${PEER}", &peer.url("/orders"))), ("audit", AUDIT)]);
+    let folder =
+        Folder::hub("crash", &[("orders", &ORDERS.replace("${PEER}", &peer.url("/orders"))), ("audit", AUDIT)]);
 
     let mut hub = HubProcess::start(&folder).await;
     let (tell, address) = watch::channel(hub.address);
@@ -242,7 +243,8 @@ async fn all_is_delivered(address: SocketAddr) {
 
 fn entries(metrics: &str) -> f64 {
     let lines = metrics.lines().filter(|line| line.starts_with("raccord_queue_entries{"));
-    let values: Vec<f64> = lines.map(|line| line.rsplit(' ').next().unwrap_or_default().parse().expect("a number")).collect();
+    let values: Vec<f64> =
+        lines.map(|line| line.rsplit(' ').next().unwrap_or_default().parse().expect("a number")).collect();
     assert!(values.len() >= 6, "each queue is measured:\n{metrics}");
     values.iter().sum()
 }
@@ -263,9 +265,15 @@ fn check_order(what: &str, found: impl Iterator<Item = (String, u64)>, expected:
     assert_eq!(by_key.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{what}: keys");
     for (key, seqs) in &by_key {
         let wanted = &expected[key];
-        let at = seqs.iter().zip(wanted).position(|(found, wanted)| found != wanted).unwrap_or(seqs.len().min(wanted.len()));
+        let at =
+            seqs.iter().zip(wanted).position(|(found, wanted)| found != wanted).unwrap_or(seqs.len().min(wanted.len()));
         let near = |list: &[u64]| list[at.saturating_sub(3)..(at + 4).min(list.len())].to_vec();
-        assert!(seqs == wanted, "{what}, {key}, from number {at}: found {:?} instead of {:?}", near(seqs), near(wanted));
+        assert!(
+            seqs == wanted,
+            "{what}, {key}, from number {at}: found {:?} instead of {:?}",
+            near(seqs),
+            near(wanted)
+        );
     }
 }
 
@@ -286,7 +294,8 @@ fn check_growing(folder: &Folder, file: &str, expected: &BTreeMap<String, Vec<u6
     let text = folder.read(file);
     assert!(text.ends_with('\n'), "{file}: the last line is whole");
     let read = |line: &str| -> (String, u64) {
-        let document = serde_json::from_str(line).unwrap_or_else(|error| panic!("{file}: a torn line: {error}: {line}"));
+        let document =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{file}: a torn line: {error}: {line}"));
         key_and_seq(&document)
     };
     check_order(file, text.lines().map(read), expected);
