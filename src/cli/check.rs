@@ -17,6 +17,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        output::ensure_hub(context)?;
         let loaded = load(&context.folder, &context.environment());
         output::problems(context, &loaded);
         if !context.json {

@@ -17,6 +17,7 @@ struct Skeleton;
 #[derive(Debug, Args)]
 pub struct Init {
     /// The folder to make; it must be empty or absent
+    // A name of its own: `folder` is the global `--folder`, and one would fill the other.
     #[arg(id = "new_folder", value_name = "FOLDER")]
     folder: PathBuf,
 }

@@ -7,7 +7,7 @@ use super::Context;
 use crate::config::{render, to_json};
 use crate::hub::{Office, ask};
 use crate::message::{Map, Value, json};
-use crate::pipelines::{Configuration, Loaded, load};
+use crate::pipelines::{Configuration, Loaded, load, load_hub};
 
 /// Something was found.
 pub const FOUND: u8 = 1;
@@ -40,14 +40,20 @@ pub fn problems(context: &Context, loaded: &Loaded) {
     }
 }
 
-/// The configuration of the folder, or its problems told and `None`.
-pub fn configuration(context: &Context) -> anyhow::Result<Option<Configuration>> {
+/// Fails where the folder holds no hub, and says how one is named or made.
+pub fn ensure_hub(context: &Context) -> anyhow::Result<()> {
     let config = context.folder.join("config/raccord.yaml");
     anyhow::ensure!(
         config.is_file(),
         "{} is not a hub's folder: it has no config/raccord.yaml. `raccord init FOLDER` makes one; --folder names one",
         context.folder.display()
     );
+    Ok(())
+}
+
+/// The configuration of the folder, or its problems told and `None`.
+pub fn configuration(context: &Context) -> anyhow::Result<Option<Configuration>> {
+    ensure_hub(context)?;
     let mut loaded = load(&context.folder, &context.environment());
     let configuration = loaded.configuration.take();
     if configuration.is_none() {
@@ -58,12 +64,15 @@ pub fn configuration(context: &Context) -> anyhow::Result<Option<Configuration>>
 
 /// Asks the hub that runs on the folder or, where none does, answers from its files.
 pub async fn office(context: &Context, question: Map) -> anyhow::Result<Option<Value>> {
-    let Some(configuration) = configuration(context)? else { return Ok(None) };
-    let data = context.folder.join(&configuration.hub.queue.clone().unwrap_or_default().folder);
+    ensure_hub(context)?;
+    // A running hub is asked first, whatever its files say by now: a wrong edit hides no dead letter.
+    let queue = load_hub(&context.folder, &context.environment()).and_then(|hub| hub.queue).unwrap_or_default();
+    let data = context.folder.join(&queue.folder);
     let question = Value::Map(question);
     if let Some(answer) = ask(&data, &question).await {
         return answer.map(Some).map_err(|(code, what)| anyhow::anyhow!("{code}: {what}"));
     }
+    let Some(configuration) = configuration(context)? else { return Ok(None) };
     let office = Office::open(&configuration, &context.options())?;
     Ok(Some(office.answer(&question).await?))
 }

@@ -17,6 +17,7 @@ pub struct Test {
 
 impl Test {
     pub async fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        output::ensure_hub(context)?;
         let mut loaded = load(&context.folder, &context.environment());
         let Some(configuration) = loaded.configuration.take() else {
             output::problems(context, &loaded);

@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
     /// Opens a map for field by field reading; end with [`MapReader::finish`].
     pub fn map<'n>(&mut self, node: &'n Node) -> Option<MapReader<'n>> {
         match &node.kind {
-            Kind::Map { fields, .. } => Some(MapReader { span: node.span, fields, known: Vec::new() }),
+            Kind::Map { fields, .. } => Some(MapReader { span: node.span, fields, known: Vec::new(), unsure: false }),
             _ => {
                 self.error(node.span, format!("expected a map, found {}", node.what()))
                     .label("expected `name: value` lines");
@@ -116,12 +116,15 @@ pub struct MapReader<'n> {
     pub span: Span,
     fields: &'n [(Key, Node)],
     known: Vec<&'static str>,
+    unsure: bool,
 }
 
 impl<'n> MapReader<'n> {
     /// The node of a field, which becomes known by asking.
     pub fn node(&mut self, name: &'static str) -> Option<&'n Node> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.fields.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
@@ -159,8 +162,16 @@ impl<'n> MapReader<'n> {
         self.fields.iter().filter(|(key, _)| !self.known.contains(&key.name.as_str()))
     }
 
+    /// What this map describes is wrong or not said, and was reported: fields nobody asks for are not.
+    pub fn unsure(&mut self) {
+        self.unsure = true;
+    }
+
     /// Reports the fields nobody asked for.
     pub fn finish(self, reader: &mut Reader<'_>) {
+        if self.unsure {
+            return;
+        }
         for (key, _) in self.rest() {
             reader.unknown(key.span, "key", &key.name, self.known.iter().copied());
         }

@@ -119,9 +119,20 @@ impl Office {
         let dead = self.works.engine.store.dead_letter(id).await?.ok_or_else(unknown)?;
         let mut out = summary(&dead).as_map().cloned().unwrap_or_default();
         let reveal = question.get("reveal") == Some(&Value::Bool(true));
-        out.insert("body", self.body(&dead, reveal));
+        let body = self.body(&dead, reveal);
+        if std::str::from_utf8(&dead.body).is_err() && self.shows_all(&dead, reveal) {
+            // The text shows what is readable; this is every byte.
+            out.insert("body_base64", STANDARD.encode(&dead.body));
+        }
+        out.insert("body", body);
         out.insert("hops", hops(&self.works.engine.store.journal(dead.origin).await?));
         Ok(out.into())
+    }
+
+    /// Whether nothing of the body is masked.
+    fn shows_all(&self, dead: &DeadLetter, reveal: bool) -> bool {
+        let private = |pipeline: &&Arc<pipelines::Pipeline>| pipeline.name == dead.pipeline && !pipeline.private.is_empty();
+        reveal || !self.pipelines.iter().any(|pipeline| private(&pipeline))
     }
 
     /// The body as a person may see it: people's data masked, unless `reveal`.

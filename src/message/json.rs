@@ -141,6 +141,7 @@ fn describe(error: &JiterErrorType) -> String {
             | JsonErrorType::EofWhileParsingString
             | JsonErrorType::EofWhileParsingValue,
         ) => "the text ends in the middle of a value (truncated?)".into(),
+        JiterErrorType::JsonError(JsonErrorType::InvalidUnicodeCodePoint) => "a character that is not UTF-8".into(),
         other => other.to_string(),
     }
 }
@@ -236,6 +237,8 @@ mod tests {
         refused("{} x", "trailing characters at line 1 column 4");
         assert!(read("[".repeat(1000).as_bytes()).is_err());
         assert!(read(b"\xff").is_err());
+        let latin1 = read(b"\"caf\xe9\"").expect_err("it is not UTF-8");
+        assert_eq!((latin1.what.as_str(), latin1.column), ("a character that is not UTF-8", 5));
         assert!(read(b"").is_err());
         assert!(read(b"NaN").is_err());
     }

@@ -53,6 +53,12 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     Loaded { configuration, files, problems }
 }
 
+/// The hub's own settings alone, where they can be read.
+pub fn load_hub(folder: &Path, environment: &Environment) -> Option<HubSettings> {
+    let files = Files::default();
+    read_hub(folder, &mut Reader::new(&files, environment))
+}
+
 /// Reads a YAML file into the reader's files; what cannot be read is a problem at its top.
 pub(super) fn read_yaml(folder: &Path, relative: &Path, reader: &mut Reader<'_>) -> Option<Node> {
     let text = match read_text(&folder.join(relative)) {

@@ -24,7 +24,7 @@ pub use decide::{Decision, decide, pause};
 pub use delivery::Lane;
 pub use direct::Direct;
 pub use intake::Gate;
-pub use load::{Configuration, Loaded, load, refuses};
+pub use load::{Configuration, Loaded, load, load_hub, refuses};
 pub use mask::{mask, pseudonym};
 pub use memory::Memory;
 pub use spec::{Dedupe, Destination, OnError, OrderBy, Pipeline, Then, shape};

@@ -258,6 +258,19 @@ fn read_kind<T>(
     side_name: &str,
     side: impl Fn(&ProtocolKind) -> Option<T>,
 ) -> Option<T> {
+    let found = find_kind(map, reader, side_name, side);
+    if found.is_none() {
+        map.unsure();
+    }
+    found
+}
+
+fn find_kind<T>(
+    map: &mut MapReader<'_>,
+    reader: &mut Reader<'_>,
+    side_name: &str,
+    side: impl Fn(&ProtocolKind) -> Option<T>,
+) -> Option<T> {
     let word = map.field::<Text>(reader, "protocol")?;
     let span = map.node("protocol").map_or(map.span, |node| node.span);
     let usable = || ALL.iter().filter(|kind| side(kind).is_some()).map(|kind| kind.name);

@@ -17,6 +17,8 @@ pub enum LogFormat {
 pub fn start_logs(format: LogFormat) {
     let filter = EnvFilter::try_from_env("RACCORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A log that cannot be written (its disk is full) is told nowhere: telling it on the same standard error would panic.
+    let builder = builder.log_internal_errors(false);
     // An error means that logging was started before, by a test or an embedding program: theirs stands.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

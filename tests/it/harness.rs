@@ -17,7 +17,10 @@ use tokio::time::{sleep, timeout};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder of its own for one test; it stays where the test failed.
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    ours: bool,
+}
 
 impl Folder {
     /// An empty folder.
@@ -25,7 +28,12 @@ impl Folder {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("the build folder takes folders");
-        Folder(path)
+        Folder { path, ours: true }
+    }
+
+    /// A folder that is there and is somebody else's to remove.
+    pub fn at(path: PathBuf) -> Folder {
+        Folder { path, ours: false }
     }
 
     /// A folder with a hub in it that listens on a free port; `pipelines` are names with their YAML.
@@ -39,7 +47,7 @@ impl Folder {
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
-        self.0.join(relative)
+        self.path.join(relative)
     }
 
     pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
@@ -51,6 +59,19 @@ impl Folder {
     pub fn read(&self, relative: &str) -> String {
         let path = self.path(relative);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Edits a file, where `from` stands.
+    #[track_caller]
+    pub fn replace(&self, relative: &str, from: &str, to: &str) {
+        let text = self.read(relative);
+        assert!(text.contains(from), "`{from}` does not stand in {relative}");
+        self.write(relative, text.replace(from, to));
+    }
+
+    /// The content of a file, or nothing where there is none yet.
+    pub fn read_if(&self, relative: &str) -> String {
+        fs::read_to_string(self.path(relative)).unwrap_or_default()
     }
 
     /// Names of the files in a folder that are not hidden, sorted; none where there is no folder.
@@ -70,7 +91,7 @@ impl Folder {
     /// Runs the binary with these variables set.
     pub fn raccord_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_raccord"));
-        command.current_dir(&self.0).args(arguments).envs(variables.iter().copied()).env("NO_COLOR", "1");
+        command.current_dir(&self.path).args(arguments).envs(variables.iter().copied()).env("NO_COLOR", "1");
         Said::new(command.output().expect("the binary starts"))
     }
 
@@ -84,9 +105,9 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("what the test left: {}", self.0.display());
-        } else {
-            let _ = fs::remove_dir_all(&self.0);
+            eprintln!("what the test left: {}", self.path.display());
+        } else if self.ours {
+            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
@@ -140,13 +161,6 @@ impl HubProcess {
     /// Starts the hub of a folder and waits for nothing.
     pub fn spawn_run(folder: &Folder) -> HubProcess {
         HubProcess::spawn(folder, Command::new(env!("CARGO_BIN_EXE_raccord")).arg("run"))
-    }
-
-    /// Starts the hub by a command that becomes `raccord run`.
-    pub async fn start_as(folder: &Folder, command: &mut Command) -> HubProcess {
-        let mut hub = HubProcess::spawn(folder, command);
-        hub.wait_ready().await;
-        hub
     }
 
     /// Starts a command in the folder, with its words in the log.
@@ -319,7 +333,11 @@ type Behaviour = dyn Fn(&Request) -> Answer + Send + Sync;
 
 impl Peer {
     pub async fn start(behaviour: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Peer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Peer::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), behaviour).await
+    }
+
+    pub async fn start_at(place: SocketAddr, behaviour: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Peer {
+        let listener = TcpListener::bind(place).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let requests = Arc::<Mutex<Vec<Request>>>::default();
         let (kept, behaviour) = (requests.clone(), Arc::new(behaviour) as Arc<Behaviour>);
