@@ -73,7 +73,7 @@ impl Shared {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             let accepted = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-            if accepted % self.count.div_ceil(100) == 0 {
+            if accepted.is_multiple_of(self.count.div_ceil(100)) {
                 self.marks.lock().expect("nobody panics while holding it").push(self.start.elapsed());
             }
         }

@@ -321,6 +321,7 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let sample = sample.expect("it is complete");
         assert_eq!((sample.poll, sample.r#where.as_deref()), (Duration::from_secs(5), Some("x")));
+        assert_eq!((sample.folder.to_str(), sample.then), (Some("in"), Some(After::Move)));
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Office {
 
     /// Whether nothing of the body is masked.
     fn shows_all(&self, dead: &DeadLetter, reveal: bool) -> bool {
-        let private = |pipeline: &&Arc<pipelines::Pipeline>| pipeline.name == dead.pipeline && !pipeline.private.is_empty();
+        let private =
+            |pipeline: &&Arc<pipelines::Pipeline>| pipeline.name == dead.pipeline && !pipeline.private.is_empty();
         reveal || !self.pipelines.iter().any(|pipeline| private(&pipeline))
     }
 

@@ -1,11 +1,12 @@
 //! The tests that look at the whole: one binary, one file a subject.
 
-mod commands;
 mod bad_input;
 mod check;
+mod commands;
 mod crash;
 mod documents;
 mod faults;
 mod harness;
 mod layers;
+mod sources;
 mod tour;
