@@ -69,7 +69,8 @@ pub fn pipeline(path: &str, to: &str) -> String {
 }
 
 pub fn to_file() -> String {
-    "  file:\n    protocol: file\n    folder: out\n    name: orders.ndjson\n    mode: append\n    format: ndjson\n".into()
+    "  file:\n    protocol: file\n    folder: out\n    name: orders.ndjson\n    mode: append\n    format: ndjson\n"
+        .into()
 }
 
 /// An hour of patience: a peer that holds its answers back stands for one that is slow for ever.

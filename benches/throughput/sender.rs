@@ -35,8 +35,7 @@ pub fn send(address: SocketAddr, path: &str, bodies: &[String], count: usize) ->
             marks: std::sync::Mutex::new(Vec::new()),
             start: Instant::now(),
         });
-        let connections: Vec<_> =
-            (0..CONNECTIONS).map(|_| tokio::spawn(shared.clone().connection(address))).collect();
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(shared.clone().connection(address))).collect();
         for connection in connections {
             connection.await.expect("a connection of the sender does not fail");
         }
@@ -107,11 +106,16 @@ fn answer_length(bytes: &[u8]) -> Option<usize> {
 pub fn content_length(head: &[u8]) -> usize {
     let name = b"content-length: ";
     let Some(at) = memchr::memmem::find(head, name) else { return 0 };
-    head[at + name.len()..].iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, byte| sum * 10 + usize::from(byte - b'0'))
+    head[at + name.len()..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0, |sum, byte| sum * 10 + usize::from(byte - b'0'))
 }
 
 fn request(path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }

@@ -90,7 +90,9 @@ async fn list(context: &Context, filters: [(&str, Option<String>); 4]) -> anyhow
         println!("No dead letter.");
     } else {
         let row = |letter: &Value| {
-            ["id", "at", "pipeline", "destination", "code", "cause"].map(|name| output::word(letter, name).to_owned()).to_vec()
+            ["id", "at", "pipeline", "destination", "code", "cause"]
+                .map(|name| output::word(letter, name).to_owned())
+                .to_vec()
         };
         let rows: Vec<Vec<String>> = letters.iter().map(row).collect();
         output::table(&["ID", "GIVEN UP", "PIPELINE", "DESTINATION", "CODE", "CAUSE"], &rows);
@@ -123,7 +125,9 @@ async fn show(context: &Context, id: &str, reveal: bool) -> anyhow::Result<ExitC
         None => {}
     }
     let code = output::word(&answer, "code");
-    println!("\nWhat to do: raccord explain {code}; then raccord dead replay {id}, or raccord dead discard {id} --why ...");
+    println!(
+        "\nWhat to do: raccord explain {code}; then raccord dead replay {id}, or raccord dead discard {id} --why ..."
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,7 +146,8 @@ async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<St
     loop {
         let question = output::question("dead.list", [("pipeline", pipeline.clone()), ("code", code.clone())]);
         let Some(answer) = output::office(context, question).await? else { return Ok(output::found()) };
-        let ids: Vec<String> = answer.as_list().unwrap_or_default().iter().map(|one| output::word(one, "id").to_owned()).collect();
+        let ids: Vec<String> =
+            answer.as_list().unwrap_or_default().iter().map(|one| output::word(one, "id").to_owned()).collect();
         // A message that fails again at once comes back with the same id: each is replayed once.
         if ids.is_empty() || count > 0 && ids.len() < 200 {
             break;

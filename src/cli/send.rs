@@ -50,4 +50,3 @@ fn said(outcome: &str) -> &str {
         other => other,
     }
 }
-

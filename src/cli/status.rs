@@ -23,13 +23,19 @@ impl Status {
         println!("{}\n", if running { "The hub runs." } else { "No hub runs here; this is what its files say." });
         let mut rows = Vec::new();
         for pipeline in answer.get("pipelines").and_then(Value::as_list).unwrap_or_default() {
-            for (queue, count) in pipeline.get("queues").and_then(Value::as_map).into_iter().flat_map(|map| map.iter()) {
+            for (queue, count) in pipeline.get("queues").and_then(Value::as_map).into_iter().flat_map(|map| map.iter())
+            {
                 rows.push(vec![queue.to_string(), count.plain().unwrap_or_default().to_string()]);
             }
         }
         output::table(&["QUEUE", "WAITING"], &rows);
-        for (pipeline, count) in answer.get("dead_letters").and_then(Value::as_map).into_iter().flat_map(|map| map.iter()) {
-            println!("\n{} dead letters of {pipeline}: raccord dead list --pipeline {pipeline}", count.plain().unwrap_or_default());
+        for (pipeline, count) in
+            answer.get("dead_letters").and_then(Value::as_map).into_iter().flat_map(|map| map.iter())
+        {
+            println!(
+                "\n{} dead letters of {pipeline}: raccord dead list --pipeline {pipeline}",
+                count.plain().unwrap_or_default()
+            );
         }
         for reason in answer.get("not_ready").and_then(Value::as_list).unwrap_or_default() {
             println!("\nnot ready: {}", reason.plain().unwrap_or_default());

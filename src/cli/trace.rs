@@ -40,7 +40,9 @@ pub fn hops(hops: &Value) {
         let track: Vec<String> = hop
             .get("track")
             .and_then(Value::as_map)
-            .map(|track| track.iter().map(|(name, value)| format!("{name}={}", value.plain().unwrap_or_default())).collect())
+            .map(|track| {
+                track.iter().map(|(name, value)| format!("{name}={}", value.plain().unwrap_or_default())).collect()
+            })
             .unwrap_or_default();
         let word = |name| output::word(hop, name);
         let line = format!(

@@ -44,6 +44,12 @@ impl Codec for Json {
         Ok(if self.0.indent { json::to_pretty(document) } else { json::to_text(document) }.into())
     }
 
+    fn encode_record(&self, _document: &Value, _out: &mut Vec<u8>) -> Result<(), Fault> {
+        let said =
+            "a JSON file holds one value and cannot be appended to; write `format: ndjson`, or one file a message";
+        Err(Fault::misconfigured("ENCODE-JSON", said))
+    }
+
     fn content_type(&self) -> &'static str {
         "application/json"
     }

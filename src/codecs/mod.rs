@@ -45,10 +45,7 @@ pub trait Codec: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// As `encode`; `out` is then as it was. `misconfigured` where the format cannot be appended to.
-    fn encode_record(&self, document: &Value, out: &mut Vec<u8>) -> Result<(), Fault> {
-        out.extend_from_slice(&self.encode(document)?);
-        Ok(())
-    }
+    fn encode_record(&self, document: &Value, out: &mut Vec<u8>) -> Result<(), Fault>;
 
     /// Cuts a stream into records, each a message of its own; `None` where a message is the whole file.
     fn records<'a>(&'a self, input: Box<dyn Read + Send + 'a>) -> Option<Box<dyn Records + Send + 'a>> {

@@ -27,7 +27,7 @@ pub use reload::Changes;
 use crate::clock::Clock;
 use crate::config::{Environment, HubSettings};
 use crate::message::Fault;
-use crate::pipelines::{Configuration, Loaded, Works, load};
+use crate::pipelines::{Configuration, Loaded, Memory, Works, load};
 use crate::protocols::Surroundings;
 use crate::protocols::http::Routes;
 use crate::store::{self, Retention};
@@ -137,13 +137,13 @@ impl Hub {
     /// Stops sources, lets what is under way be settled within the configured time, and closes. What is left waits in the queue.
     pub async fn stop(&self) {
         info!("the hub stops");
-        // Held to the end: a reload would start again what is being stopped.
+        // First what could start something: listener, watch, office. Then the pipelines, sources first.
+        self.stop.cancel();
         let _no_reload = self.reloading.lock().await;
         let within = self.settings.stop_within;
         if tokio::time::timeout(within, self.registry.stop_all()).await.is_err() {
             warn!(?within, "not everything ended in time: the rest waits in the queue for the next start");
         }
-        self.stop.cancel();
         let tasks: Vec<_> = self.tasks.lock().expect("no code panics while holding the tasks").drain(..).collect();
         for task in tasks {
             let abort = task.abort_handle();
@@ -179,7 +179,7 @@ pub(crate) fn open_works(configuration: &Configuration, options: &Options) -> Re
         clock: options.clock.clone(),
         metrics: Metrics::default(),
         tables: configuration.tables.clone(),
-        memory: Arc::new(tokio::sync::Semaphore::new((queue.memory.bytes() / 1024).clamp(1024, 1 << 22))),
+        memory: Arc::new(Memory::new(queue.memory.bytes())),
         quota: u64::from(queue.quota),
     })
 }
@@ -194,7 +194,8 @@ async fn bind(listen: &str) -> Result<TcpListener, Fault> {
 }
 
 fn cannot_listen(listen: &str, error: std::io::Error) -> Fault {
-    let said = format!("cannot listen on {listen}; is another hub running there? Change `listen` in config/raccord.yaml");
+    let said =
+        format!("cannot listen on {listen}; is another hub running there? Change `listen` in config/raccord.yaml");
     Fault::misconfigured("HUB-LISTEN", said).cause(error)
 }
 

@@ -84,7 +84,9 @@ impl Office {
             }
         };
         let body = question.get("body").and_then(Value::as_text).unwrap_or_default();
-        let body = STANDARD.decode(body).map_err(|error| Fault::refuse("OFFICE-BODY", "the body is not base64").cause(error))?;
+        let body = STANDARD
+            .decode(body)
+            .map_err(|error| Fault::refuse("OFFICE-BODY", "the body is not base64").cause(error))?;
         let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name).ok_or_else(unknown)?;
         let headers = question.get("headers").and_then(Value::as_map).cloned().unwrap_or_default();
         let mut receipts = Vec::new();
@@ -151,13 +153,19 @@ impl Office {
         let word = question.get("find").and_then(Value::as_text).unwrap_or_default();
         let origins = match word.parse::<MessageId>() {
             Ok(id) => vec![id],
-            Err(_) => store.search(word, 20).await?,
+            Err(_) => {
+                // A private value is found by its pseudonym.
+                let mut origins = store.search(word, 20).await?;
+                origins.extend(store.search(&pipelines::pseudonym(word), 20).await?);
+                origins
+            }
         };
         let mut out = Vec::new();
         for origin in origins {
-            let map: Map = [("message", Value::from(origin.to_string())), ("hops", hops(&store.journal(origin).await?))]
-                .into_iter()
-                .collect();
+            let map: Map =
+                [("message", Value::from(origin.to_string())), ("hops", hops(&store.journal(origin).await?))]
+                    .into_iter()
+                    .collect();
             out.push(map.into());
         }
         Ok(Value::List(out))
@@ -172,7 +180,10 @@ impl Office {
             Err(StartError::Fault(fault)) => Err(fault),
             Err(StartError::Configuration(problems)) => {
                 let said = render(&problems.0.files, &problems.0.problems, false);
-                Err(Fault::refuse("CONFIG-ERRORS", format!("the configuration has errors, the old one goes on\n\n{said}")))
+                Err(Fault::refuse(
+                    "CONFIG-ERRORS",
+                    format!("the configuration has errors, the old one goes on\n\n{said}"),
+                ))
             }
         }
     }
@@ -200,7 +211,8 @@ impl Office {
         out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
         out.insert("pipelines", list);
         let dead = self.works.engine.store.dead_count().await?;
-        let dead: Map = dead.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect();
+        let dead: Map =
+            dead.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect();
         out.insert("dead_letters", dead);
         Ok(out.into())
     }
@@ -288,7 +300,8 @@ pub(super) fn listen(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandl
     let path = socket(&hub.options.folder.join(&queue.folder));
     // The lock on the data folder is ours: a socket that stands there is a dead hub's.
     let _ = std::fs::remove_file(&path);
-    let cannot = |error| Fault::misconfigured("HUB-SOCKET", format!("cannot listen on {}", path.display())).cause(error);
+    let cannot =
+        |error| Fault::misconfigured("HUB-SOCKET", format!("cannot listen on {}", path.display())).cause(error);
     let listener = UnixListener::bind(&path).map_err(cannot)?;
     let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(&path, only_owner).map_err(cannot)?;

@@ -76,6 +76,8 @@ impl Hub {
             }
         }
         // From here on nothing can fail.
+        let readers = configuration.pipelines.values().map(|pipeline| 1 + pipeline.destinations.len()).sum();
+        self.works.memory.share(readers);
         for name in &changes.removed {
             if let Some(old) = self.registry.take(name) {
                 old.stop().await;

@@ -60,14 +60,17 @@ impl Opened {
         let health = Health::default();
         let source_stop = CancellationToken::new();
         let span = tracing::info_span!("source", pipeline = %self.pipeline.name);
-        let supervised = supervise(Supervised {
-            pipeline: self.pipeline.clone(),
-            surroundings: self.surroundings,
-            gate: gate.clone(),
-            works: self.works.clone(),
-            health: health.clone(),
-            stop: source_stop.clone(),
-        }, self.source);
+        let supervised = supervise(
+            Supervised {
+                pipeline: self.pipeline.clone(),
+                surroundings: self.surroundings,
+                gate: gate.clone(),
+                works: self.works.clone(),
+                health: health.clone(),
+                stop: source_stop.clone(),
+            },
+            self.source,
+        );
         Running {
             pipeline: self.pipeline,
             gate,

@@ -45,7 +45,11 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
                 () = tokio::time::sleep(POLL) => {}
             }
             while tokio::time::timeout(QUIET, notices.recv()).await.is_ok() {}
-            if let Err(StartError::Configuration(problems)) = hub.reload().await {
+            let reloaded = tokio::select! {
+                () = stop.cancelled() => return,
+                reloaded = hub.reload() => reloaded,
+            };
+            if let Err(StartError::Configuration(problems)) = reloaded {
                 eprint!("{}", render(&problems.0.files, &problems.0.problems, false));
             }
         }

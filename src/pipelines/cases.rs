@@ -70,11 +70,13 @@ impl Setting for Data {
                 }
             }
             Kind::List(items) => {
-                let items: Option<Vec<Value>> = items.iter().map(|item| Data::read(item, reader).map(|data| data.0)).collect();
+                let items: Option<Vec<Value>> =
+                    items.iter().map(|item| Data::read(item, reader).map(|data| data.0)).collect();
                 items?.into()
             }
             Kind::Map { fields, .. } => {
-                let read = |(key, node): &(crate::config::Key, Node)| Some((key.name.clone(), Data::read(node, reader)?.0));
+                let read =
+                    |(key, node): &(crate::config::Key, Node)| Some((key.name.clone(), Data::read(node, reader)?.0));
                 let fields: Option<Map> = fields.iter().map(read).collect();
                 fields?.into()
             }
@@ -112,7 +114,12 @@ pub async fn run_cases(configuration: &Configuration, files: &Files, problems: &
             problems.append(&mut reader.problems);
             let Some(case) = case else { continue };
             let differences = run_case(configuration, pipeline, &folder, &case).await;
-            outcomes.push(CaseOutcome { pipeline: pipeline.name.clone(), file: relative, about: case.about, differences });
+            outcomes.push(CaseOutcome {
+                pipeline: pipeline.name.clone(),
+                file: relative,
+                about: case.about,
+                differences,
+            });
         }
     }
     outcomes
@@ -164,7 +171,13 @@ fn given(configuration: &Configuration, pipeline: &Pipeline, folder: &Path, case
 }
 
 /// What came out: per destination the documents, `dead` the faults, `reply` the answer.
-async fn run(configuration: &Configuration, pipeline: &Arc<Pipeline>, case: &Case, given: Given, time: Timestamp) -> Map {
+async fn run(
+    configuration: &Configuration,
+    pipeline: &Arc<Pipeline>,
+    case: &Case,
+    given: Given,
+    time: Timestamp,
+) -> Map {
     let headers = case.headers.as_ref().and_then(|data| data.0.as_map().cloned()).unwrap_or_default();
     let targets: Vec<Arc<dyn Target>> =
         pipeline.destinations.iter().map(|to| Arc::new(EncodeOnly(to.codec.clone())) as Arc<dyn Target>).collect();
@@ -259,7 +272,10 @@ fn compare(expect: &Value, actual: &Map) -> Vec<String> {
                 }
                 if expected.len() != actual.len() {
                     differences.push(format!("{name}: expected {} message(s), got {}", expected.len(), actual.len()));
-                    actual.iter().skip(expected.len()).for_each(|extra| differences.push(format!("  also came: {extra}")));
+                    actual
+                        .iter()
+                        .skip(expected.len())
+                        .for_each(|extra| differences.push(format!("  also came: {extra}")));
                 }
             }
             (Value::List(expected), None) if expected.is_empty() => {}
@@ -322,9 +338,10 @@ struct CaseState {
 
 impl CaseWorld {
     fn new(case: &Case) -> CaseWorld {
-        let answers = case.answers.iter().filter_map(|answer| {
-            answer.returns.0.as_map().map(|row| (answer.table.clone(), row.clone()))
-        });
+        let answers = case
+            .answers
+            .iter()
+            .filter_map(|answer| answer.returns.0.as_map().map(|row| (answer.table.clone(), row.clone())));
         CaseWorld { answers: answers.collect(), state: Mutex::default() }
     }
 
@@ -380,7 +397,11 @@ mod tests {
     #[test]
     fn what_is_expected_is_contained() {
         check(r#"{"erp":[{"document":{"a":1}}]}"#, r#"{"erp":[{"document":{"a":1.0,"b":2}}]}"#, &[]);
-        check(r#"{"erp":[{"document":{"a":1}}]}"#, r#"{"erp":[{"document":{"a":2}}]}"#, &["erp[0].document.a: expected 1, got 2"]);
+        check(
+            r#"{"erp":[{"document":{"a":1}}]}"#,
+            r#"{"erp":[{"document":{"a":2}}]}"#,
+            &["erp[0].document.a: expected 1, got 2"],
+        );
         check(r#"{}"#, r#"{"erp":[1]}"#, &["erp: nothing was expected, got [1]"]);
         check(r#"{"erp":[1]}"#, r#"{}"#, &["erp: expected something, nothing came"]);
         check(r#"{"erp":[]}"#, r#"{}"#, &[]);

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::message::{Fault, MessageId, Text};
 use crate::store::{DeadLetter, Event, Hop, Settlement, Store};
 
-/// Puts a dead letter back where it failed: the same ids, so the same idempotency keys. Its key, if it was held, goes on.
+/// Puts a dead letter back where it failed: the same ids, so the same idempotency keys. Where it held
+/// its key, it takes its old place ahead of it.
 ///
 /// # Errors
 /// `DEAD-UNKNOWN` where there is no such dead letter.
@@ -18,7 +19,6 @@ pub async fn replay(store: &dyn Store, message: MessageId, now: Timestamp) -> Re
         ..Settlement::default()
     };
     store.settle(settlement).await?;
-    release(store, &dead).await?;
     Ok(dead)
 }
 
@@ -34,20 +34,12 @@ pub async fn discard(store: &dyn Store, message: MessageId, why: &str, now: Time
         ..Settlement::default()
     };
     store.settle(settlement).await?;
-    release(store, &dead).await?;
     Ok(dead)
 }
 
 async fn find(store: &dyn Store, message: MessageId) -> Result<DeadLetter, Fault> {
     let unknown = || Fault::refuse("DEAD-UNKNOWN", format!("there is no dead letter {message}"));
     store.dead_letter(message).await?.ok_or_else(unknown)
-}
-
-async fn release(store: &dyn Store, dead: &DeadLetter) -> Result<(), Fault> {
-    match &dead.key {
-        Some(key) => store.release(&dead.replay.queue, key).await,
-        None => Ok(()),
-    }
 }
 
 fn hop(dead: &DeadLetter, event: Event, note: Option<Text>, at: Timestamp) -> Hop {

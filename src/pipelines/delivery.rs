@@ -16,7 +16,7 @@ use super::stage::settle_for_good;
 use super::{Destination, Pipeline, Works};
 use crate::message::{Fault, Text};
 use crate::protocols::{Delivery, Prepared, Target};
-use crate::queue::{Entry, NewEntry, Window};
+use crate::queue::{Entry, NewEntry};
 use crate::store::{Event, Hop, Retry, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
 
@@ -39,6 +39,8 @@ struct Shared {
 struct Verdict {
     /// The lane rests until then.
     rest: Option<(Timestamp, Fault)>,
+    /// What was delivered could not be settled: the lane begins anew with what the queue hands out.
+    lost: Option<Fault>,
     delivered: bool,
 }
 
@@ -69,7 +71,7 @@ impl Lane {
     async fn work(&self, stop: &CancellationToken) -> Result<(), Fault> {
         let batch = self.shared.target.batch().max(1);
         let concurrency = if batch > 1 { 1 } else { self.shared.destination.concurrency };
-        let window = Window { entries: (batch * concurrency * 4).max(256), bytes: 16 << 20 };
+        let window = self.shared.works.memory.window((batch * concurrency * 4).max(256));
         let mut consumer = self.shared.works.engine.queue.consume(&self.shared.destination.queue, window).await?;
         let mut under_way: JoinSet<Verdict> = JoinSet::new();
         let mut pauses = 0;
@@ -77,13 +79,13 @@ impl Lane {
         loop {
             while under_way.len() >= concurrency {
                 let Some(verdict) = under_way.join_next().await else { break };
-                self.judge(verdict, &mut pauses, &mut under_way, stop).await;
+                self.judge(verdict, &mut pauses, &mut under_way, stop).await?;
             }
             let room = if batch > 1 { batch } else { concurrency - under_way.len() };
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(verdict) = under_way.join_next(), if !under_way.is_empty() => {
-                    self.judge(verdict, &mut pauses, &mut under_way, stop).await;
+                    self.judge(verdict, &mut pauses, &mut under_way, stop).await?;
                 }
                 entries = consumer.next(room) => {
                     let entries = entries?;
@@ -108,12 +110,15 @@ impl Lane {
         pauses: &mut u32,
         under_way: &mut JoinSet<Verdict>,
         stop: &CancellationToken,
-    ) {
+    ) -> Result<(), Fault> {
         let mut rest = None;
         let mut verdicts = vec![verdict];
         while let Some(verdict) = verdicts.pop() {
             match verdict {
                 Ok(verdict) => {
+                    if let Some(fault) = verdict.lost {
+                        return Err(fault);
+                    }
                     if verdict.delivered {
                         *pauses = 0;
                     }
@@ -124,10 +129,16 @@ impl Lane {
                         }
                     }
                 }
-                Err(panic) => warn!("a delivery task failed, its entries are handed out again after a restart: {panic}"),
+                Err(panic) => {
+                    return Err(Fault::reconnect(
+                        "HUB-DELIVERY",
+                        "a delivery task failed; its entries are handed out again",
+                    )
+                    .cause(panic));
+                }
             }
         }
-        let Some((until, fault)) = rest else { return };
+        let Some((until, fault)) = rest else { return Ok(()) };
         self.shared.metrics.up.set(0);
         if *pauses == 0 {
             warn!(code = fault.code(), "the lane rests until its peer is well: {fault}");
@@ -138,6 +149,7 @@ impl Lane {
             () = self.shared.works.clock.sleep_until(until) => {}
         }
         self.shared.metrics.up.set(1);
+        Ok(())
     }
 }
 
@@ -164,11 +176,19 @@ impl Shared {
                 Err(fault) => self.failed(entry, fault, pauses, &mut settlement, &mut verdict, now),
             }
         }
-        settle_for_good(&self.works, settlement).await;
+        verdict.lost = settle_for_good(&self.works, settlement).await.err();
         verdict
     }
 
-    fn failed(&self, entry: Entry, fault: Fault, pauses: u32, out: &mut Settlement, verdict: &mut Verdict, now: Timestamp) {
+    fn failed(
+        &self,
+        entry: Entry,
+        fault: Fault,
+        pauses: u32,
+        out: &mut Settlement,
+        verdict: &mut Verdict,
+        now: Timestamp,
+    ) {
         let Entry { at, attempts, entry } = entry;
         match decide(&self.destination.on_error, attempts, pauses, &fault, now) {
             Decision::RetryAt { due } => {

@@ -11,8 +11,8 @@ use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::intake::dead_letter;
-use super::process::{Work, decode, key_text, meta, process};
+use super::intake::{dead_letter, tracked};
+use super::process::{Work, decode, meta, process};
 use super::{OrderBy, Pipeline, Works};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -70,7 +70,12 @@ impl Direct {
             return Err(fault);
         }
         if run.delivered > 0 && self.pipeline.track.is_empty() {
-            run.settlement.hops.push(self.hop(run.first.unwrap_or_else(MessageId::draw), run.delivered, Vec::new(), now));
+            run.settlement.hops.push(self.hop(
+                run.first.unwrap_or_else(MessageId::draw),
+                run.delivered,
+                Vec::new(),
+                now,
+            ));
         }
         run.settlement.cursors.extend(cursor);
         if let Err(fault) = self.works.engine.store.settle(run.settlement).await {
@@ -90,7 +95,8 @@ impl Direct {
         match self.targets[0].checkpointed() {
             Some(target) => {
                 target.finish(source).await?;
-                let settlement = Settlement { cursors: vec![(self.point.clone(), Value::Null)], ..Settlement::default() };
+                let settlement =
+                    Settlement { cursors: vec![(self.point.clone(), Value::Null)], ..Settlement::default() };
                 self.works.engine.store.settle(settlement).await
             }
             None => Ok(()),
@@ -139,7 +145,14 @@ impl Direct {
         run.receipts.push(Receipt { id, outcome });
     }
 
-    async fn process(&self, id: MessageId, document: Value, headers: &Map, now: Timestamp, run: &mut Run) -> Result<(), Fault> {
+    async fn process(
+        &self,
+        id: MessageId,
+        document: Value,
+        headers: &Map,
+        now: Timestamp,
+        run: &mut Run,
+    ) -> Result<(), Fault> {
         let track = self.track(id, &document, headers, now)?;
         let work = Work { id, time: now, headers, document, start_at: 0, only: None };
         let processed = process(&self.pipeline, &self.targets, &*self.works.tables, &Nothing, work).await?;
@@ -159,20 +172,30 @@ impl Direct {
         Ok(())
     }
 
-    fn track(&self, id: MessageId, document: &Value, headers: &Map, now: Timestamp) -> Result<Vec<(Text, Text)>, Fault> {
+    fn track(
+        &self,
+        id: MessageId,
+        document: &Value,
+        headers: &Map,
+        now: Timestamp,
+    ) -> Result<Vec<(Text, Text)>, Fault> {
         if self.pipeline.track.is_empty() {
             return Ok(Vec::new());
         }
         let meta = meta(&self.pipeline.name, id, now);
         let tables = &*self.works.tables;
-        let scope = Scope { document, headers, meta: &meta, item: None, partner: None, connection: None, time: now, id, tables };
-        let mut track = Vec::new();
-        for (name, template) in &self.pipeline.track {
-            if let Some(value) = template.render(&scope).map_err(|fault| fault.at_step("track"))? {
-                track.push((name.clone(), key_text(&value)));
-            }
-        }
-        Ok(track)
+        let scope = Scope {
+            document,
+            headers,
+            meta: &meta,
+            item: None,
+            partner: None,
+            connection: None,
+            time: now,
+            id,
+            tables,
+        };
+        tracked(&self.pipeline, &scope)
     }
 
     fn dead(&self, id: MessageId, arrival: Arrival, fault: &Fault, now: Timestamp, run: &mut Run) {
@@ -225,6 +248,9 @@ struct Nothing;
 #[async_trait::async_trait]
 impl World for Nothing {
     async fn answer(&self, _ask: &Ask) -> Result<Answer, Fault> {
-        Err(Fault::misconfigured("PIPELINE-DIRECT", "a step asked the store on the direct way; this is a defect of raccord"))
+        Err(Fault::misconfigured(
+            "PIPELINE-DIRECT",
+            "a step asked the store on the direct way; this is a defect of raccord",
+        ))
     }
 }

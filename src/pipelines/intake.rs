@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::process::{key_text, meta};
-use super::{Direct, OrderBy, Pipeline, Works, reply};
+use super::{Direct, OrderBy, Pipeline, Works, pseudonym, reply};
 use crate::clock::later;
 use crate::formula::{Scope, Template};
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -21,8 +21,6 @@ use crate::telemetry::PipelineMetrics;
 
 /// How long an arrival that its source identifies is remembered, where the pipeline states no `dedupe`.
 const KEEP_POSITIONS: Duration = Duration::from_secs(7 * 86_400);
-/// How long a source may wait for room in memory before it is told to come back.
-const WAIT_FOR_MEMORY: Duration = Duration::from_secs(2);
 
 /// Where a pipeline's source hands over.
 pub struct Gate {
@@ -78,7 +76,14 @@ impl Gate {
                 });
                 let hops = vec![self.hop(id, Event::Dead, Some(fault.code().into()), Vec::new(), now)];
                 self.metrics.dead(fault.code());
-                (Intake { claim, stored: Stored::Dead(Box::new(dead_letter(entry, &self.pipeline.name, None, &fault, 0, now))), hops }, true)
+                (
+                    Intake {
+                        claim,
+                        stored: Stored::Dead(Box::new(dead_letter(entry, &self.pipeline.name, None, &fault, 0, now))),
+                        hops,
+                    },
+                    true,
+                )
             }
         }
     }
@@ -100,7 +105,10 @@ impl Gate {
         if let Some(dedupe) = &self.pipeline.dedupe {
             let mut parts = vec![self.pipeline.name.as_bytes().to_vec()];
             for by in &dedupe.by {
-                parts.push(render(by, &scope, "dedupe.by")?.map(|value| key_text(&value)).unwrap_or_default().as_bytes().to_vec());
+                // No text is this byte: a value that is not there is unlike any that is.
+                let part =
+                    render(by, &scope, "dedupe.by")?.map_or(vec![0xff], |value| key_text(&value).as_bytes().to_vec());
+                parts.push(part);
             }
             let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
             identity.id = MessageId::derive(&parts);
@@ -109,11 +117,7 @@ impl Gate {
         if let OrderBy::Value(by) = &self.pipeline.order_by {
             identity.key = render(by, &scope, "order_by")?.map(|value| key_text(&value));
         }
-        for (name, template) in &self.pipeline.track {
-            if let Some(value) = render(template, &scope, "track")? {
-                identity.track.push((name.clone(), key_text(&value)));
-            }
-        }
+        identity.track = tracked(&self.pipeline, &scope)?;
         Ok(identity)
     }
 
@@ -127,7 +131,17 @@ impl Gate {
     }
 
     fn hop(&self, id: MessageId, event: Event, note: Option<Text>, track: Vec<(Text, Text)>, at: Timestamp) -> Hop {
-        Hop { origin: id, message: id, pipeline: self.pipeline.name.clone(), at, event, destination: None, note, count: 1, track }
+        Hop {
+            origin: id,
+            message: id,
+            pipeline: self.pipeline.name.clone(),
+            at,
+            event,
+            destination: None,
+            note,
+            count: 1,
+            track,
+        }
     }
 
     fn count(&self, receipt: &Receipt) {
@@ -143,8 +157,8 @@ impl Gate {
 #[async_trait]
 impl Receiver for Gate {
     async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
-        let kilobytes = arrivals.iter().map(|arrival| arrival.body.len() / 1024 + 1).sum::<usize>();
-        let _room = room(&self.works, kilobytes).await?;
+        let bytes = arrivals.iter().map(|arrival| arrival.body.len()).sum();
+        let _room = self.works.memory.room(bytes, &self.works.clock).await?;
         if let Some(direct) = &self.direct {
             return direct.receive(arrivals, cursor).await;
         }
@@ -152,7 +166,8 @@ impl Receiver for Gate {
         let has_cursor = cursor.is_some();
         let (intakes, dead): (Vec<_>, Vec<_>) =
             arrivals.into_iter().map(|arrival| self.intake(arrival, has_cursor, now)).unzip();
-        let accepted = self.works.engine.store.intake(intakes, cursor).await.inspect_err(|_| self.metrics.refused.inc())?;
+        let accepted =
+            self.works.engine.store.intake(intakes, cursor).await.inspect_err(|_| self.metrics.refused.inc())?;
         let receipts = accepted.into_iter().zip(dead).map(|(accepted, dead)| match accepted {
             Accepted::New(id) if dead => Receipt { id, outcome: ReceiptOutcome::Dead },
             Accepted::New(id) => Receipt { id, outcome: ReceiptOutcome::Stored },
@@ -186,16 +201,16 @@ struct Identity {
     track: Vec<(Text, Text)>,
 }
 
-/// Room in memory for bodies that are not stored yet, or a polite refusal.
-async fn room(works: &Works, kilobytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Fault> {
-    let wanted = u32::try_from(kilobytes).unwrap_or(u32::MAX);
-    let memory = works.memory.clone();
-    tokio::select! {
-        permit = memory.acquire_many_owned(wanted) => permit.map_err(|_| Fault::retry("HUB-STOPPING", "the hub is stopping")),
-        () = works.clock.sleep(WAIT_FOR_MEMORY) => {
-            Err(Fault::retry("HUB-BUSY", "more arrives than can be stored").after(Duration::from_secs(1)))
+/// What people will search for, as the journal keeps it.
+pub(super) fn tracked(pipeline: &Pipeline, scope: &Scope<'_>) -> Result<Vec<(Text, Text)>, Fault> {
+    let mut found = Vec::with_capacity(pipeline.track.len());
+    for track in &pipeline.track {
+        if let Some(value) = render(&track.value, scope, "track")? {
+            let value = key_text(&value);
+            found.push((track.name.clone(), if track.private { pseudonym(&value) } else { value }));
         }
     }
+    Ok(found)
 }
 
 fn render(template: &Template, scope: &Scope<'_>, place: &str) -> Result<Option<Value>, Fault> {

@@ -86,7 +86,11 @@ fn read_hub(folder: &Path, reader: &mut Reader<'_>) -> Option<HubSettings> {
     HubSettings::read(&node, reader)
 }
 
-fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, tables: &TableNames) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
+fn read_pipelines(
+    folder: &Path,
+    reader: &mut Reader<'_>,
+    tables: &TableNames,
+) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
     let mut names: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
         .map(|entries| {
             let folders = entries.flatten().filter(|entry| entry.path().join("pipeline.yaml").is_file());
@@ -143,8 +147,9 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
 fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     let mut hash = Sha256::new();
     for folder in [pipeline, tables] {
-        let mut paths: Vec<PathBuf> =
-            std::fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
         paths.sort();
         for path in paths.iter().filter(|path| path.is_file()) {
             hash.update(path.as_os_str().as_encoded_bytes());

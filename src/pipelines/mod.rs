@@ -12,6 +12,7 @@ mod direct;
 mod intake;
 mod load;
 mod mask;
+mod memory;
 mod process;
 mod reply;
 mod spec;
@@ -24,7 +25,8 @@ pub use delivery::Lane;
 pub use direct::Direct;
 pub use intake::Gate;
 pub use load::{Configuration, Loaded, load, load_hub, refuses};
-pub use mask::mask;
+pub use mask::{mask, pseudonym};
+pub use memory::Memory;
 pub use spec::{Dedupe, Destination, OnError, OrderBy, Pipeline, Then, shape};
 pub use stage::Stage;
 
@@ -42,8 +44,7 @@ pub struct Works {
     pub clock: Clock,
     pub metrics: Metrics,
     pub tables: Arc<dyn Tables>,
-    /// Bounds the bytes of bodies in memory that are not stored yet: one permit a kilobyte.
-    pub memory: Arc<tokio::sync::Semaphore>,
+    pub memory: Arc<Memory>,
     /// Most entries in a queue before what fills it is slowed down.
     pub quota: u64,
 }

@@ -58,7 +58,8 @@ pub(super) fn decode(pipeline: &Pipeline, body: &Bytes, start_at: u32) -> Result
     if start_at == 0 {
         return pipeline.codec.decode(body);
     }
-    json::read(body).map_err(|error| Fault::refuse("DECODE-JSON", "the stored document of a closed group is damaged").cause(error))
+    json::read(body)
+        .map_err(|error| Fault::refuse("DECODE-JSON", "the stored document of a closed group is damaged").cause(error))
 }
 
 /// Runs the steps and makes ready what each destination gets. `targets` are the opened targets, in the order of the pipeline's

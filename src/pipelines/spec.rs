@@ -23,7 +23,7 @@ pub struct Pipeline {
     /// Where `from` stands, for problems between pipelines.
     pub source_span: Span,
     /// What people search for.
-    pub track: Vec<(Text, Template)>,
+    pub track: Vec<Track>,
     pub order_by: OrderBy,
     pub dedupe: Option<Dedupe>,
     pub private: Vec<DocumentPlace>,
@@ -52,6 +52,32 @@ pub struct Destination {
     pub on_error: OnError,
     /// Deliveries under way at once.
     pub concurrency: usize,
+}
+
+/// A value people will search for.
+#[derive(Clone, Debug)]
+pub struct Track {
+    pub name: Text,
+    pub value: Template,
+    /// It comes from a private place: the journal keeps a pseudonym.
+    pub private: bool,
+}
+
+impl Track {
+    fn new(name: Text, value: Template, private: &[DocumentPlace]) -> Track {
+        let mut is_private = false;
+        value.paths(&mut |path| is_private |= private.iter().any(|place| within(path.text(), place.text())));
+        Track { name, value, private: is_private }
+    }
+}
+
+/// Whether a path leads into a place, or through it: `$.customer.email?` into `$.customer`.
+fn within(path: &str, place: &str) -> bool {
+    let (path, place) = (path.trim_end_matches('?'), place.trim_end_matches('?'));
+    let inside = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    inside(path, place) || inside(place, path)
 }
 
 /// Which messages keep their order.
@@ -183,7 +209,12 @@ impl Setting for DedupeSetting {
 pub fn shape() -> Shape {
     let extra = |name, about, shape, required| Field { name, about, shape, default: None, required };
     Shape::Struct(StructShape::of::<PipelineHead>().and(vec![
-        extra("from", "Where messages come from: a protocol with its settings, and the format of what it brings.", source_shape, true),
+        extra(
+            "from",
+            "Where messages come from: a protocol with its settings, and the format of what it brings.",
+            source_shape,
+            true,
+        ),
         extra("steps", "What is done to each message, in order.", steps::steps_shape, false),
         extra("to", "Where messages go: one or more destinations, each on its own.", destinations_shape, false),
     ]))
@@ -207,13 +238,21 @@ fn destination_shape() -> Shape {
 
 impl Pipeline {
     /// Reads `pipeline.yaml`; `folder` is where its other files are.
-    pub fn read(name: &str, node: &Node, reader: &mut Reader<'_>, folder: &FilePath, tables: &TableNames) -> Option<Pipeline> {
+    pub fn read(
+        name: &str,
+        node: &Node,
+        reader: &mut Reader<'_>,
+        folder: &FilePath,
+        tables: &TableNames,
+    ) -> Option<Pipeline> {
         let mut map = reader.map(node)?;
         let head: Option<PipelineHead> = map.flat(reader);
         let from = match map.node("from") {
             Some(from) => read_source(from, reader),
             None => {
-                reader.error(map.span.part(0, 1), "`from` is missing").label("a pipeline says where its messages come from");
+                reader
+                    .error(map.span.part(0, 1), "`from` is missing")
+                    .label("a pipeline says where its messages come from");
                 None
             }
         };
@@ -233,7 +272,7 @@ impl Pipeline {
 
         let head = head?;
         check_ends(reader, span, &head, to, destinations.as_deref());
-        check_replies(reader, from_span, &head, from.as_ref(), steps.as_ref());
+        check_replies(reader, from_span, &head, from.as_ref().map(|(source, _)| source), steps.as_ref());
         warn(reader, span, &head, destinations.as_deref());
         let (source, codec) = from?;
         Some(Pipeline {
@@ -243,7 +282,12 @@ impl Pipeline {
             source,
             codec,
             source_span: from_span,
-            track: head.track.unwrap_or_default().into_iter().collect(),
+            track: head
+                .track
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(name, value)| Track::new(name, value, &head.private))
+                .collect(),
             order_by: head.order_by.unwrap_or(OrderBy::None),
             repeats_considered: head.dedupe.is_some(),
             dedupe: match head.dedupe {
@@ -275,7 +319,8 @@ impl Default for OnError {
 
 impl OnError {
     fn of(settings: Option<&OnErrorSettings>) -> OnError {
-        settings.map_or_else(OnError::default, |on_error| OnError { retry: on_error.retry.clone(), then: on_error.then })
+        settings
+            .map_or_else(OnError::default, |on_error| OnError { retry: on_error.retry.clone(), then: on_error.then })
     }
 }
 
@@ -323,9 +368,9 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
     if let (Some(steps), Some(at)) = (&steps, node.field("steps"))
         && steps.has("aggregate")
     {
-        reader
-            .error(at.span.part(0, 1), "`aggregate` cannot stand among a destination's steps")
-            .help("gather in the pipeline's own `steps`; to gather for one destination, hand over to a second pipeline");
+        reader.error(at.span.part(0, 1), "`aggregate` cannot stand among a destination's steps").help(
+            "gather in the pipeline's own `steps`; to gather for one destination, hand over to a second pipeline",
+        );
         return None;
     }
     let head = head?;
@@ -345,7 +390,13 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
 }
 
 /// A pipeline either answers its caller or sends somewhere.
-fn check_ends(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, to: Option<&Node>, read: Option<&[Arc<Destination>]>) {
+fn check_ends(
+    reader: &mut Reader<'_>,
+    span: Span,
+    head: &PipelineHead,
+    to: Option<&Node>,
+    read: Option<&[Arc<Destination>]>,
+) {
     match (to, &head.reply) {
         (Some(to), Some(_)) => {
             reader
@@ -354,7 +405,9 @@ fn check_ends(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, to: Opti
                 .help("request/reply is for reading: nothing is queued. To send something too, let a second pipeline do it");
         }
         (None, None) => {
-            reader.error(span.part(0, 1), "`to` is missing").label("a pipeline says where its messages go, or gives a `reply`");
+            reader
+                .error(span.part(0, 1), "`to` is missing")
+                .label("a pipeline says where its messages go, or gives a `reply`");
         }
         (Some(to), None) if read.is_some_and(<[_]>::is_empty) => {
             reader.error(to.span, "`to` names no destination");
@@ -368,16 +421,16 @@ fn check_replies(
     reader: &mut Reader<'_>,
     from_span: Span,
     head: &PipelineHead,
-    from: Option<&(Arc<dyn SourceSettings>, Arc<dyn Codec>)>,
+    source: Option<&Arc<dyn SourceSettings>>,
     steps: Option<&Steps>,
 ) {
-    if let Some((source, _)) = from
+    if let Some(source) = source
         && source.replies() != head.reply.is_some()
     {
         let (there, missing) = if source.replies() { ("from.reply", "reply") } else { ("reply", "from.reply") };
-        reader
-            .error(from_span, format!("`{there}` is stated and `{missing}` is not"))
-            .help("request/reply needs both: `from: { ..., reply: { within: 2s } }`, and at the top `reply:` with the answer");
+        reader.error(from_span, format!("`{there}` is stated and `{missing}` is not")).help(
+            "request/reply needs both: `from: { ..., reply: { within: 2s } }`, and at the top `reply:` with the answer",
+        );
     }
     if let Some(verb) = steps.and_then(|steps| ["remember", "aggregate"].into_iter().find(|verb| steps.has(verb)))
         && head.reply.is_some()
@@ -395,7 +448,9 @@ fn warn(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, destinations: 
     }
     let top = span.part(0, 1);
     if head.order_by.is_none() {
-        reader.warning(top, "`order_by` is not stated").help("write `order_by: $.id`, or `order_by: none` if order does not matter");
+        reader
+            .warning(top, "`order_by` is not stated")
+            .help("write `order_by: $.id`, or `order_by: none` if order does not matter");
     }
     if head.dedupe.is_none() {
         reader
@@ -412,9 +467,22 @@ fn warn(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, destinations: 
         if let Some(DedupeSetting::By(by)) = &head.dedupe
             && ladder > by.keep
         {
-            reader
-                .warning(top, format!("retries of `{}` can outlast `dedupe.keep`", destination.name))
-                .help("a repeat that comes after `keep` is taken for a new message: keep longer, or retry for less long");
+            reader.warning(top, format!("retries of `{}` can outlast `dedupe.keep`", destination.name)).help(
+                "a repeat that comes after `keep` is taken for a new message: keep longer, or retry for less long",
+            );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_private_inside_a_private_place_and_around_it() {
+        assert!(within("$.customer.email?", "$.customer"));
+        assert!(within("$.customer", "$.customer.email"));
+        assert!(within("$.customer['email']", "$.customer"));
+        assert!(!within("$.customer_number", "$.customer"));
     }
 }

@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
+use super::decide::{Decision, decide, pause};
 use super::intake::dead_letter;
 use super::process::{Processed, Work, decode, process};
-use super::decide::{Decision, decide, pause};
 use super::{Destination, Pipeline, Works};
-use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Entry, NewEntry, Window};
+use crate::queue::{Entry, NewEntry};
 use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
@@ -43,7 +43,6 @@ pub struct Stage {
     pending: Pending,
     has_groups: bool,
 }
-
 
 impl Stage {
     /// `targets` are the opened targets, in the order of the pipeline's destinations.
@@ -82,7 +81,10 @@ impl Stage {
         let (works, pending) = (self.works.clone(), self.pending.clone());
         let settling = async move {
             while let Some(settlement) = receiver.recv().await {
-                settle_for_good(&works, settlement).await;
+                if let Err(fault) = settle_for_good(&works, settlement).await {
+                    warn!(code = fault.code(), "what was decided is dropped and decided anew: {fault}");
+                    return;
+                }
                 pending.committed();
             }
         };
@@ -90,7 +92,7 @@ impl Stage {
     }
 
     async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
-        let window = Window { entries: RUN * 4, bytes: 16 << 20 };
+        let window = self.works.memory.window(RUN * 4);
         let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
         loop {
             self.wait_for_room(stop).await?;
@@ -256,7 +258,8 @@ impl Stage {
             if group.members.is_empty() {
                 continue;
             }
-            let document: Map = [("key", Value::from(key.key.clone())), ("items", Value::List(group.members))].into_iter().collect();
+            let document: Map =
+                [("key", Value::from(key.key.clone())), ("items", Value::List(group.members))].into_iter().collect();
             self.close(key, group.window, document.into(), group.opened.unwrap_or(now), None, settlement);
         }
         Ok(())
@@ -279,7 +282,14 @@ impl Stage {
                 self.metrics.dead(fault.code());
                 warn!(message = %entry.message, code = fault.code(), "to dead letters: {fault}");
                 settlement.ended.push(at);
-                settlement.hops.push(self.hop(&entry, entry.message, Event::Dead, None, Some(fault.code().into()), now));
+                settlement.hops.push(self.hop(
+                    &entry,
+                    entry.message,
+                    Event::Dead,
+                    None,
+                    Some(fault.code().into()),
+                    now,
+                ));
                 if let Some(key) = entry.key.as_ref().filter(|_| hold_key) {
                     settlement.held.push((entry.queue.clone(), key.clone()));
                 }
@@ -309,7 +319,15 @@ impl Stage {
         settlement.dead.push(dead);
     }
 
-    fn hop(&self, entry: &NewEntry, message: MessageId, event: Event, to: Option<Text>, note: Option<Text>, at: Timestamp) -> Hop {
+    fn hop(
+        &self,
+        entry: &NewEntry,
+        message: MessageId,
+        event: Event,
+        to: Option<Text>,
+        note: Option<Text>,
+        at: Timestamp,
+    ) -> Hop {
         let pipeline = self.pipeline.name.clone();
         Hop { origin: entry.origin, message, pipeline, at, event, destination: to, note, count: 1, track: Vec::new() }
     }
@@ -317,9 +335,17 @@ impl Stage {
 
 /// Settles, however long the store takes to be well again: the outcome is decided, and until it is on disk nothing else is
 /// taken, which slows the source down.
-pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) {
+///
+/// # Errors
+/// `STORE-STALE`, `STORE-GONE`: somebody else settled an input, or the engine has stopped. Nothing of it is kept; the work begins
+/// anew with what the queue hands out.
+pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Result<(), Fault> {
     let mut failures = 0;
-    while let Err(fault) = works.engine.store.settle(settlement.clone()).await {
+    loop {
+        let Err(fault) = works.engine.store.settle(settlement.clone()).await else { return Ok(()) };
+        if !matches!(fault.next(), Next::Retry { .. }) {
+            return Err(fault);
+        }
         warn!(code = fault.code(), "cannot settle, trying again: {fault}");
         works.clock.sleep(pause(failures)).await;
         failures += 1;

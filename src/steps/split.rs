@@ -236,7 +236,7 @@ mod tests {
         let many = |count: usize| format!("{{\"l\":[{}0]}}", "0,".repeat(count - 1));
         check("- split: { each: $.l }", &many(100_001), "STEP-LIMIT (steps[0] split)");
         let wide = format!("{{\"l\":[{}0],\"w\":\"{}\"}}", "0,".repeat(3000), "w".repeat(100_000));
-        check("- split: { each: $.l, map: { whole: $ } }", &wide, "STEP-LIMIT (steps[0] split, $.l[918])");
+        check("- split: { each: $.l, map: { whole: $ } }", &wide, "STEP-LIMIT (steps[0] split, $.l[1367])");
     }
 
     #[test]

@@ -59,18 +59,54 @@ impl Default for Metrics {
             .buckets(vec![0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
         let labels = ["pipeline", "destination"];
         Metrics {
-            messages: add(&registry, counter("raccord_messages_total", "Messages by what became of them at intake or in the steps.", &["pipeline", "outcome"])),
+            messages: add(
+                &registry,
+                counter(
+                    "raccord_messages_total",
+                    "Messages by what became of them at intake or in the steps.",
+                    &["pipeline", "outcome"],
+                ),
+            ),
             queue_entries: add(&registry, gauge("raccord_queue_entries", "Entries stored and not done.", &["queue"])),
-            queue_waiting: add(&registry, gauge("raccord_queue_waiting", "Entries waiting for a retry or behind one.", &["queue"])),
+            queue_waiting: add(
+                &registry,
+                gauge("raccord_queue_waiting", "Entries waiting for a retry or behind one.", &["queue"]),
+            ),
             queue_oldest: add(&registry, gauge("raccord_queue_oldest_seconds", "Age of the oldest entry.", &["queue"])),
-            deliveries: add(&registry, counter("raccord_deliveries_total", "Deliveries by outcome.", &["pipeline", "destination", "outcome"])),
+            deliveries: add(
+                &registry,
+                counter("raccord_deliveries_total", "Deliveries by outcome.", &["pipeline", "destination", "outcome"]),
+            ),
             delivery_seconds: add(&registry, HistogramVec::new(seconds, &labels).expect("a constant definition")),
-            retries: add(&registry, counter("raccord_retries_total", "Deliveries put off for another attempt.", &labels)),
-            dead_letters: add(&registry, gauge("raccord_dead_letters", "Dead letters that wait for a person.", &["pipeline"])),
-            dead_letters_total: add(&registry, counter("raccord_dead_letters_total", "Messages that became dead letters.", &["pipeline", "code"])),
-            up: add(&registry, gauge("raccord_connection_up", "1 while the source runs or the destination takes messages.", &["pipeline", "end"])),
-            reloads: add(&registry, counter("raccord_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"])),
-            config_loaded: add(&registry, IntGauge::new("raccord_config_loaded_timestamp_seconds", "When the configuration in use was loaded.").expect("a constant definition")),
+            retries: add(
+                &registry,
+                counter("raccord_retries_total", "Deliveries put off for another attempt.", &labels),
+            ),
+            dead_letters: add(
+                &registry,
+                gauge("raccord_dead_letters", "Dead letters that wait for a person.", &["pipeline"]),
+            ),
+            dead_letters_total: add(
+                &registry,
+                counter("raccord_dead_letters_total", "Messages that became dead letters.", &["pipeline", "code"]),
+            ),
+            up: add(
+                &registry,
+                gauge(
+                    "raccord_connection_up",
+                    "1 while the source runs or the destination takes messages.",
+                    &["pipeline", "end"],
+                ),
+            ),
+            reloads: add(
+                &registry,
+                counter("raccord_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"]),
+            ),
+            config_loaded: add(
+                &registry,
+                IntGauge::new("raccord_config_loaded_timestamp_seconds", "When the configuration in use was loaded.")
+                    .expect("a constant definition"),
+            ),
             registry,
         }
     }

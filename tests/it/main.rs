@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod commands;
 mod crash;
 mod documents;
 mod faults;

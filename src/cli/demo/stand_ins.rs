@@ -68,7 +68,8 @@ impl StandIns {
             let mut mac = Hmac::<Sha256>::new_from_slice(WEBSHOP_SECRET.as_bytes()).context("any key will do")?;
             mac.update(&body);
             let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            let request = client.post(format!("http://{hub}/orders")).header("X-Webshop-Signature", signature).body(body);
+            let request =
+                client.post(format!("http://{hub}/orders")).header("X-Webshop-Signature", signature).body(body);
             let answer = request.send().await.with_context(|| format!("cannot post {name}"))?;
             println!("the shop posts {name}: {}", answer.status());
         }

@@ -91,7 +91,8 @@ fn summary<'f>(fates: impl Iterator<Item = &'f Fate>) {
 
 fn fate(hops: &[Hop]) -> Option<Fate> {
     let first = hops.first()?;
-    let track = hops.iter().flat_map(|hop| &hop.track).map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>();
+    let track =
+        hops.iter().flat_map(|hop| &hop.track).map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>();
     let mut ends = Vec::new();
     let mut retries = BTreeMap::new();
     for hop in hops {

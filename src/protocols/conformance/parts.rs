@@ -116,6 +116,11 @@ impl Codec for PlainJson {
         Ok(document.to_string().into())
     }
 
+    fn encode_record(&self, document: &Value, out: &mut Vec<u8>) -> Result<(), Fault> {
+        out.extend_from_slice(document.to_string().as_bytes());
+        Ok(())
+    }
+
     fn content_type(&self) -> &'static str {
         "application/json"
     }

@@ -42,6 +42,8 @@ pub struct Reading {
     pub codec: Arc<dyn Codec>,
 }
 
+type Stream<'a> = Box<dyn Records + Send + 'a>;
+
 /// Opens a file for reading; never through a symbolic link, which could lead out of the folder.
 pub fn open(found: &Found) -> io::Result<File> {
     let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -90,7 +92,7 @@ impl Reading {
 
     fn records(
         &self,
-        mut records: Box<dyn Records + Send + '_>,
+        mut records: Stream<'_>,
         mut row: u64,
         broken: &Broken,
         batches: &Sender<Result<Batch, Fault>>,
@@ -132,7 +134,7 @@ impl Reading {
 
     /// The records from where the last commit stopped, and how many are before them. Where the format cannot begin in the
     /// middle, from the first on: those before are read and left out.
-    fn resumed(&self, broken: &Broken) -> Result<Option<(Box<dyn Records + Send + '_>, u64)>, Fault> {
+    fn resumed(&self, broken: &Broken) -> Result<Option<(Stream<'_>, u64)>, Fault> {
         if self.at.row > 0 {
             let mut rest = self.input(broken)?;
             rest.file.seek(SeekFrom::Start(self.at.position)).map_err(|error| self.unreadable(error))?;

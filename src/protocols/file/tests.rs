@@ -93,6 +93,11 @@ impl Codec for Lines {
         Ok(format!("{}\n", document.plain().unwrap_or_default()).into())
     }
 
+    fn encode_record(&self, document: &Value, out: &mut Vec<u8>) -> Result<(), Fault> {
+        out.extend_from_slice(&self.encode(document)?);
+        Ok(())
+    }
+
     fn records<'a>(&'a self, input: Box<dyn Read + Send + 'a>) -> Option<Box<dyn Records + Send + 'a>> {
         (*self != Lines::Whole).then(|| LineRecords::new(input, 0, 0) as _)
     }

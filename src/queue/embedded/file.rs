@@ -207,6 +207,13 @@ fn prepare(connection: &Connection, reserve_bytes: u64) -> Result<(), Fault> {
          PRAGMA wal_autocheckpoint = {wal_pages}; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -32768"
     ))?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::misconfigured(
+            "STORE-IO",
+            "the folder's file system cannot hold the store safely (a network share?); give it a folder on a local disk",
+        ));
+    }
     Ok(())
 }
 

@@ -8,8 +8,7 @@ use crate::queue::embedded::{faults, nanoseconds, timestamp};
 use crate::steps::{Group, GroupKey};
 use crate::store::{DueGroup, GroupWrite};
 
-/// Most members given with one group: a group that grew past it is closed in its first part's place by nobody; `aggregate`
-/// bounds its groups far below.
+/// Most members read with one group; `aggregate` bounds its groups far below.
 const MEMBERS: i64 = 1_000_000;
 
 pub fn write(connection: &Connection, write: &GroupWrite, now: Timestamp) -> Result<(), Fault> {
