@@ -8,4 +8,5 @@ mod documents;
 mod faults;
 mod harness;
 mod layers;
+mod sources;
 mod tour;
