@@ -299,9 +299,6 @@ pub async fn post(url: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
 /// A request a peer got.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// How many came before it.
-    pub number: usize,
-    pub path: String,
     pub idempotency_key: String,
     pub body: String,
 }
@@ -420,8 +417,6 @@ async fn read_request(stream: &mut BufStream<TcpStream>, kept: &Mutex<Vec<Reques
     stream.read_exact(&mut body).await.ok()?;
     let mut kept = kept.lock().expect("no test panics while holding them");
     let request = Request {
-        number: kept.len(),
-        path: head.split(' ').nth(1).unwrap_or_default().to_owned(),
         idempotency_key: header("idempotency-key").unwrap_or_default(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
