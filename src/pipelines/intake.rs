@@ -159,7 +159,10 @@ impl Receiver for Gate {
     async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
         let bytes = arrivals.iter().map(|arrival| arrival.body.len()).sum();
         let _room = self.works.memory.room(bytes, &self.works.clock).await?;
-        if let Some(direct) = &self.direct {
+        // What comes without a cursor (sent in by hand) has no place in a file that grows with its source.
+        if let Some(direct) = &self.direct
+            && cursor.is_some()
+        {
             return direct.receive(arrivals, cursor).await;
         }
         let now = self.works.clock.now();

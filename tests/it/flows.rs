@@ -1,9 +1,11 @@
 //! The promises, one by one, on a hub that runs inside the test: each test is named after what it promises.
 
+mod answers;
 mod change;
 mod destinations;
 mod groups;
 mod order;
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;

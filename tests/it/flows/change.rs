@@ -145,7 +145,8 @@ async fn unchanged(flow: &Flow) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edited_table_counts_from_the_reload_on() {
-    let yaml = orders("orders").replace("- set: { version: v0 }", "- lookup: { table: stores, where: { store: $.store }, into: found }");
+    let yaml = orders("orders")
+        .replace("- set: { version: v0 }", "- lookup: { table: stores, where: { store: $.store }, into: found }");
     let folder = Folder::hub("reload-table", &[("orders", &yaml)]);
     folder.write("config/tables/stores.csv", "store,erp\n1,one\n");
     let flow = Flow::of(folder, raccord::clock::Clock::real()).await;

@@ -61,7 +61,10 @@ async fn what_fails_for_one_destination_is_replayed_to_that_one_alone() {
     let (well, other) = (well().await, well().await);
     let yaml = TWO.replace("WELL", &well.url("/")).replace(
         "  ill: { protocol: http, url: ILL, format: json }",
-        &format!("  ill:\n    protocol: http\n    url: {}\n    format: json\n    steps:\n      - map: {{ total: $.total }}", other.url("/")),
+        &format!(
+            "  ill:\n    protocol: http\n    url: {}\n    format: json\n    steps:\n      - map: {{ total: $.total }}",
+            other.url("/")
+        ),
     );
     let flow = Flow::start("own-steps", &[("orders", &yaml)]).await;
     let original = "{ \"key\": \"k\",\n\t\"n\" : 1.50 }";
@@ -201,5 +204,9 @@ async fn a_stop_waits_for_what_is_being_delivered() {
     let mut came = bodies(&peer);
     came.sort_unstable();
     came.dedup();
-    assert_eq!((came.len(), peer.requests().len()), (100, 100), "each once, although the hub was stopped in the middle");
+    assert_eq!(
+        (came.len(), peer.requests().len()),
+        (100, 100),
+        "each once, although the hub was stopped in the middle"
+    );
 }

@@ -78,10 +78,7 @@ on_error: { retry: [50ms] }
     let flow = Flow::of(folder, Clock::real()).await;
     const PAIRS: usize = 3000;
     let pair = |n: usize| {
-        [
-            format!(r#"{{"kind":"order","order":"o{n}","n":{n}}}"#),
-            format!(r#"{{"kind":"payment","order":"o{n}"}}"#),
-        ]
+        [format!(r#"{{"kind":"order","order":"o{n}","n":{n}}}"#), format!(r#"{{"kind":"payment","order":"o{n}"}}"#)]
     };
     let all: Vec<String> = (0..PAIRS).flat_map(pair).collect();
     for portion in all.chunks(101) {
@@ -144,7 +141,8 @@ async fn a_group_whose_time_has_come_closes_once_restarts_included() {
 async fn one_message_brings_several_members_to_several_groups() {
     let yaml = gather("count: 3").replace("steps:", "steps:\n  - split: { each: $.parcels }");
     let flow = Flow::start("groups-split", &[("parcels", &yaml)]).await;
-    let both = |first: usize| format!(r#"{{"parcels":[{},{},{}]}}"#, parcel(1, first), parcel(2, first), parcel(1, first + 1));
+    let both =
+        |first: usize| format!(r#"{{"parcels":[{},{},{}]}}"#, parcel(1, first), parcel(2, first), parcel(1, first + 1));
     flow.send("/parcels", both(0)).await;
     flow.send("/parcels", both(2)).await;
     let flow = flow.again().await;

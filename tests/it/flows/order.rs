@@ -69,7 +69,8 @@ fn order(key: &str, n: u64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_retried_holds_its_key_and_no_other() {
     let moody = Moody::start(503).await;
-    let flow = Flow::start("order-retry", &[("orders", &moody.pipeline(&["50ms"; 200].join(", "), "dead_letter"))]).await;
+    let flow =
+        Flow::start("order-retry", &[("orders", &moody.pipeline(&["50ms"; 200].join(", "), "dead_letter"))]).await;
     for (key, n) in [("A", 1), ("A", 2), ("B", 1), ("A", 3), ("B", 2)] {
         flow.send("/orders", order(key, n)).await;
     }
@@ -114,7 +115,13 @@ async fn a_held_key_waits_for_the_replay_which_takes_its_old_place() {
     flow.replay(dead[0].message).await;
     moody.until("A", 4).await;
     assert_eq!(moody.came("A"), [1, 1, 1, 2, 3, 4]);
-    let first: Vec<String> = moody.peer.requests().into_iter().filter(|one| one.body.contains(r#""A","n":1"#)).map(|one| one.idempotency_key).collect();
+    let first: Vec<String> = moody
+        .peer
+        .requests()
+        .into_iter()
+        .filter(|one| one.body.contains(r#""A","n":1"#))
+        .map(|one| one.idempotency_key)
+        .collect();
     assert!(first.iter().all(|key| *key == first[0]), "a replay keeps its idempotency key: {first:?}");
     assert!(flow.dead_letters(0).await.is_empty());
 }
