@@ -55,7 +55,7 @@ on_error: { retry: [100ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s] }
 async fn killed_at_random_moments_the_hub_loses_and_doubles_nothing() {
     let mut random = Random::new();
     let long = std::env::var_os("RACCORD_LONG").is_some();
-    let (messages, kills) = if long { (100_000, 150) } else { (20_000, 30) };
+    let (messages, kills) = if long { (100_000, 250) } else { (20_000, 50) };
     let ledger = Arc::new(Ledger::default());
     let peer = moody_peer(ledger.clone(), random.fork()).await;
     let folder =
