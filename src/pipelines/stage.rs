@@ -108,6 +108,9 @@ impl Stage {
             if self.has_groups {
                 self.close_due_groups(&mut settlement).await?;
             }
+            if entries.is_empty() && settlement.outputs.is_empty() {
+                continue;
+            }
             for entry in entries {
                 self.entry(entry, &mut settlement).await;
             }
