@@ -57,11 +57,18 @@ pub struct Problem {
     pub label: String,
     /// A line below: what to do, or the corrected snippet.
     pub help: Option<String>,
+    /// What is marked is a secret: stars are shown in its place.
+    pub secret: bool,
 }
 
 impl Problem {
     pub fn label(&mut self, label: impl Into<String>) -> &mut Problem {
         self.label = label.into();
+        self
+    }
+
+    pub fn secret(&mut self) -> &mut Problem {
+        self.secret = true;
         self
     }
 
@@ -114,8 +121,12 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
         let text = files.text(problem.span.file);
         // A mark that ends inside a character (the first byte of `é`) takes all of it.
         let start = text.floor_char_boundary(problem.span.start as usize);
-        let mark = AnnotationKind::Primary.span(start..text.ceil_char_boundary(problem.span.end as usize));
-        let snippet = Snippet::source(&*text).path(path.as_str()).annotation(mark.label(problem.label.as_str()));
+        let end = text.ceil_char_boundary(problem.span.end as usize);
+        // Where a secret is written out, the problem shows its place and not its text.
+        let hidden = if problem.secret { without(&text, start, end) } else { String::new() };
+        let shown = if problem.secret { hidden.as_str() } else { &text };
+        let mark = AnnotationKind::Primary.span(start..end);
+        let snippet = Snippet::source(shown).path(path.as_str()).annotation(mark.label(problem.label.as_str()));
         let mut group = level.primary_title(problem.message.as_str()).element(snippet);
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -124,6 +135,12 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
         out.push_str("\n\n");
     }
     out
+}
+
+/// `text` with stars over a part, byte for byte.
+fn without(text: &str, start: usize, end: usize) -> String {
+    let stars: String = text[start..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+    [&text[..start], &stars, &text[end..]].concat()
 }
 
 /// The problems for machines: a list of `{severity, file, line, column, message, label, help}`.
@@ -160,8 +177,14 @@ mod tests {
         let files = Files::default();
         let file = files.add("a.yaml", "été: 1\n");
         let span = Span { file, start: 0, end: 1 };
-        let problem =
-            Problem { severity: Severity::Error, span, message: "no".into(), label: "here".into(), help: None };
+        let problem = Problem {
+            severity: Severity::Error,
+            span,
+            message: "no".into(),
+            label: "here".into(),
+            help: None,
+            secret: false,
+        };
         assert!(render(&files, &[problem], false).contains("été"));
     }
 

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::intake::{dead_letter, tracked};
-use super::process::{Work, decode, meta, process};
+use super::process::{Work, decode, process};
 use super::{OrderBy, Pipeline, Works};
-use crate::formula::Scope;
+use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Target};
 use crate::queue::NewEntry;
@@ -182,7 +182,7 @@ impl Direct {
         if self.pipeline.track.is_empty() {
             return Ok(Vec::new());
         }
-        let meta = meta(&self.pipeline.name, id, now);
+        let meta = Meta::of(&self.pipeline.name, id, now);
         let tables = &*self.works.tables;
         let scope = Scope {
             document,

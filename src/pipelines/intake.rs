@@ -9,10 +9,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::process::{key_text, meta};
+use super::process::key_text;
 use super::{Direct, OrderBy, Pipeline, Works, pseudonym, reply};
 use crate::clock::later;
-use crate::formula::{Scope, Template};
+use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver};
 use crate::queue::NewEntry;
@@ -89,7 +89,7 @@ impl Gate {
     }
 
     fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {
-        let meta = meta(&self.pipeline.name, drawn, now);
+        let meta = Meta::of(&self.pipeline.name, drawn, now);
         let scope = Scope {
             document,
             headers,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{Destination, Pipeline};
-use crate::formula::Tables;
+use crate::formula::{Meta, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::protocols::{Prepared, Target};
 use crate::steps::{Context, Effect, World};
@@ -44,15 +44,6 @@ pub(super) struct Routed {
     pub prepared: Prepared,
 }
 
-/// The `$meta` of a message.
-pub(super) fn meta(pipeline: &str, id: MessageId, time: Timestamp) -> Map {
-    let mut meta = Map::with_capacity(3);
-    meta.insert("id", id.to_string());
-    meta.insert("time", time.to_string());
-    meta.insert("pipeline", pipeline);
-    meta
-}
-
 /// The document in `body`: of the pipeline's source, or of a group that goes on after its `aggregate`.
 pub(super) fn decode(pipeline: &Pipeline, body: &Bytes, start_at: u32) -> Result<Value, Fault> {
     if start_at == 0 {
@@ -74,7 +65,7 @@ pub(super) async fn process(
     world: &dyn World,
     work: Work<'_>,
 ) -> Result<Processed, Fault> {
-    let meta = meta(&pipeline.name, work.id, work.time);
+    let meta = Meta::of(&pipeline.name, work.id, work.time);
     let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
     let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await?;
     let mut processed = Processed { effects: ran.effects, ..Processed::default() };

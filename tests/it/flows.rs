@@ -7,7 +7,7 @@ use std::sync::Arc;
 use raccord::clock::Clock;
 use raccord::config::Environment;
 use raccord::hub::{Hub, Options, StartError};
-use raccord::protocols::{Arrival, Receiver, Receipt};
+use raccord::protocols::{Arrival, Receipt, Receiver};
 use raccord::store::{DeadFilter, DeadLetter};
 
 use crate::harness::{Folder, client, post, wait_for};

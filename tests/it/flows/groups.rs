@@ -76,10 +76,7 @@ on_error: { retry: [50ms] }
     let flow = Flow::of(folder, Clock::real()).await;
     const PAIRS: usize = 3000;
     let pair = |n: usize| {
-        [
-            format!(r#"{{"kind":"order","order":"o{n}","n":{n}}}"#),
-            format!(r#"{{"kind":"payment","order":"o{n}"}}"#),
-        ]
+        [format!(r#"{{"kind":"order","order":"o{n}","n":{n}}}"#), format!(r#"{{"kind":"payment","order":"o{n}"}}"#)]
     };
     let all: Vec<String> = (0..PAIRS).flat_map(pair).collect();
     for portion in all.chunks(101) {
