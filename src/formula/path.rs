@@ -91,6 +91,11 @@ impl Path {
         self.0.rest.is_none()
     }
 
+    /// Whether it may find a secret: a connection's settings hold credentials.
+    pub(super) fn is_secret(&self) -> bool {
+        self.0.root == Root::Connection
+    }
+
     /// Whether it is `$index`, always a number.
     pub(super) fn is_index(&self) -> bool {
         self.0.root == Root::Index

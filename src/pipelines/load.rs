@@ -70,7 +70,7 @@ pub(super) fn read_yaml(folder: &Path, relative: &Path, reader: &mut Reader<'_>)
         }
     };
     let file: FileId = reader.files.add(relative, text);
-    parse(file, reader.files.text(file), &mut reader.problems)
+    parse(file, &reader.files.text(file), &mut reader.problems)
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

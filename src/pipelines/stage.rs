@@ -34,6 +34,9 @@ const GROUP_TICK: Duration = Duration::from_secs(1);
 /// Names the only destination of a replay in an entry's headers.
 pub(super) const ONLY: &str = "@only";
 
+/// A run's number, and all that follows from it.
+type Decided = (u64, Settlement);
+
 /// The running stage of one pipeline.
 pub struct Stage {
     pipeline: Arc<Pipeline>,
@@ -76,22 +79,22 @@ impl Stage {
     }
 
     /// The task that settles, in order, what is sent to it.
-    fn settler(&self) -> (mpsc::Sender<Settlement>, tokio::task::JoinHandle<()>) {
-        let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
+    fn settler(&self) -> (mpsc::Sender<Decided>, tokio::task::JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel::<Decided>(SETTLES);
         let (works, pending) = (self.works.clone(), self.pending.clone());
         let settling = async move {
-            while let Some(settlement) = receiver.recv().await {
+            while let Some((run, settlement)) = receiver.recv().await {
                 if let Err(fault) = settle_for_good(&works, settlement).await {
                     warn!(code = fault.code(), "what was decided is dropped and decided anew: {fault}");
                     return;
                 }
-                pending.committed();
+                pending.committed(run);
             }
         };
         (sender, tokio::spawn(settling.in_current_span()))
     }
 
-    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
+    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Decided>) -> Result<(), Fault> {
         let window = self.works.memory.window(RUN * 4);
         let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
         loop {
@@ -101,15 +104,17 @@ impl Stage {
                 entries = consumer.next(RUN) => entries?,
                 () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
             };
-            let mut settlement = Settlement::default();
+            let (run, mut settlement) = (self.pending.begin(), Settlement::default());
             if self.has_groups {
                 self.close_due_groups(&mut settlement).await?;
+            }
+            if entries.is_empty() && settlement.outputs.is_empty() {
+                continue;
             }
             for entry in entries {
                 self.entry(entry, &mut settlement).await;
             }
-            self.pending.submitted();
-            if settlements.send(settlement).await.is_err() {
+            if settlements.send((run, settlement)).await.is_err() {
                 return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
             }
         }
@@ -200,7 +205,7 @@ impl Stage {
     fn effect(&self, entry: &NewEntry, index: usize, effect: Effect, settlement: &mut Settlement) {
         match effect {
             Effect::Remember { table, key, row, until } => {
-                self.pending.remember(&table, &key, &row);
+                self.pending.remember(&table, &key, &row, entry.time);
                 settlement.rows.push(RowWrite { table, key, row, time: entry.time, until: Some(until) });
             }
             Effect::Join { group, member, closes } => {
@@ -352,16 +357,17 @@ pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Re
     }
 }
 
-/// What was decided and is not committed yet: later messages see it.
+/// What was decided and is not committed yet: later messages see it. Each thing carries the number of the run that touched it
+/// last, and goes once that run is on disk.
 #[derive(Clone, Default)]
 struct Pending(Arc<Mutex<PendingState>>);
 
 #[derive(Default)]
 struct PendingState {
-    /// Settlements handed over and not committed.
-    under_way: usize,
-    rows: HashMap<(Text, Text), Map>,
-    groups: HashMap<GroupKey, Group>,
+    /// The run being processed.
+    run: u64,
+    rows: HashMap<(Text, Text), (u64, Timestamp, Map)>,
+    groups: HashMap<GroupKey, (u64, Group)>,
 }
 
 impl Pending {
@@ -369,39 +375,48 @@ impl Pending {
         self.0.lock().expect("no code panics while holding what is pending")
     }
 
-    fn submitted(&self) {
-        self.state().under_way += 1;
+    /// A run begins; gives its number.
+    fn begin(&self) -> u64 {
+        let mut state = self.state();
+        state.run += 1;
+        state.run
     }
 
-    /// A settlement is on disk; once all are, the store says it all.
-    fn committed(&self) {
+    /// This run and those before it are on disk: what no later one touched is in the store.
+    fn committed(&self, run: u64) {
         let mut state = self.state();
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            state.rows.clear();
-            state.groups.clear();
-        }
+        state.rows.retain(|_, (touched, ..)| *touched > run);
+        state.groups.retain(|_, (touched, _)| *touched > run);
     }
 
     fn row(&self, table: &Text, key: &Text) -> Option<Map> {
-        self.state().rows.get(&(table.clone(), key.clone())).cloned()
+        self.state().rows.get(&(table.clone(), key.clone())).map(|(_, _, row)| row.clone())
     }
 
-    fn remember(&self, table: &Text, key: &Text, row: &Map) {
-        self.state().rows.insert((table.clone(), key.clone()), row.clone());
+    /// As in the store, an older message's row never covers a newer one's.
+    fn remember(&self, table: &Text, key: &Text, row: &Map, time: Timestamp) {
+        let mut state = self.state();
+        let (run, place) = (state.run, (table.clone(), key.clone()));
+        if state.rows.get(&place).is_none_or(|(_, written, _)| *written <= time) {
+            state.rows.insert(place, (run, time, row.clone()));
+        }
     }
 
     fn group(&self, key: &GroupKey) -> Option<Group> {
-        self.state().groups.get(key).cloned()
+        self.state().groups.get(key).map(|(_, group)| group.clone())
     }
 
     fn hold(&self, key: &GroupKey, group: &Group) {
-        self.state().groups.insert(key.clone(), group.clone());
+        let mut state = self.state();
+        let run = state.run;
+        state.groups.insert(key.clone(), (run, group.clone()));
     }
 
     fn join(&self, key: &GroupKey, member: &Value, at: Timestamp) {
         let mut state = self.state();
-        let group = state.groups.entry(key.clone()).or_default();
+        let run = state.run;
+        let (touched, group) = state.groups.entry(key.clone()).or_default();
+        *touched = run;
         group.opened.get_or_insert(at);
         group.members.push(member.clone());
     }

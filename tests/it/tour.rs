@@ -252,7 +252,7 @@ fn to_json(text: &str, file: &Path) -> Value {
     let mut problems = Vec::new();
     let files = raccord::config::Files::default();
     let id = files.add(file, text);
-    let node = raccord::config::parse(id, files.text(id), &mut problems);
+    let node = raccord::config::parse(id, &files.text(id), &mut problems);
     assert!(problems.is_empty(), "{}", raccord::config::render(&files, &problems, false));
     node.as_ref().map_or(Value::Null, node_to_json)
 }
