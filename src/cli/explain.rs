@@ -82,14 +82,28 @@ fn page(topic: &str) -> Option<String> {
         return String::from_utf8(fault.data.into_owned()).ok();
     }
     let path: Vec<&str> = topic.split('.').collect();
-    if let Some(("hub", rest)) = path.split_first().map(|(first, rest)| (*first, rest)) {
-        return explain(&HubSettings::shape(), rest);
+    match path.split_first() {
+        Some((&"hub", rest)) => return explain(&HubSettings::shape(), rest),
+        Some((&"case", rest)) => return explain(&pipelines::case_shape(), rest),
+        Some((&"pipeline", rest)) => return explain(&pipelines::shape(), rest),
+        Some((&("functions" | "formulas"), [])) => return Some(functions()),
+        _ => {}
     }
+    // A format's own settings, as they are called wherever they stand: `csv.delimiter`.
+    let format: Vec<&str> = ["from", "file"].into_iter().chain(path.iter().copied()).collect();
     explain(&pipelines::shape(), &path)
         .or_else(|| explain(&steps::steps_shape(), &path))
         .or_else(|| formula::page(topic))
-        .or_else(|| (topic == "pipeline").then(|| explain(&pipelines::shape(), &[])).flatten())
-        .or_else(|| (topic == "case").then(|| explain(&pipelines::case_shape(), &[])).flatten())
+        .or_else(|| explain(&pipelines::shape(), &format))
+}
+
+/// The functions with what they are for, a line each.
+fn functions() -> String {
+    let line = |page: String| {
+        let mut lines = page.lines().filter(|line| !line.is_empty());
+        format!("{}\n    {}\n", lines.next().unwrap_or_default(), lines.next().unwrap_or_default())
+    };
+    formula::all().filter_map(|function| formula::page(function.name)).map(line).collect()
 }
 
 fn names() -> Vec<String> {
@@ -132,5 +146,38 @@ mod tests {
         }
         let written = std::fs::read_to_string(path).expect("docs/reference.md is there");
         assert!(written == reference(), "docs/reference.md is not of this code: run the test with RACCORD_UPDATE=1");
+    }
+
+    #[test]
+    fn topics_have_pages() {
+        let topics = [
+            "pipeline",
+            "hub",
+            "case",
+            "case.expect",
+            "pipeline.from",
+            "hub.queue.memory",
+            "csv.delimiter",
+            "xml",
+            "to.retry",
+            "to.erp.retry",
+            "from.http.path",
+            "steps.map",
+            "lookup",
+            "round",
+            "http-422",
+            "functions",
+            "formulas",
+        ];
+        for topic in topics {
+            assert!(page(topic).is_some_and(|page| !page.trim().is_empty()), "{topic}");
+        }
+        assert!(page("nonsense").is_none());
+    }
+
+    #[test]
+    fn an_example_keeps_its_indentation() {
+        let page = page("steps.map").expect("the step has a page");
+        assert!(page.contains("- map:\n    number: $.name"), "{page}");
     }
 }

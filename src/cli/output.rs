@@ -111,6 +111,11 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
     rows.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
 }
 
+/// `1 error`, `2 errors`.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// The text under `name`, or nothing.
 pub fn word<'v>(value: &'v Value, name: &str) -> &'v str {
     value.get(name).and_then(Value::as_text).unwrap_or_default()

@@ -283,9 +283,10 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-/// Doc comments arrive with a blank before each line.
+/// Doc comments arrive with a blank before each line; what stands further in (an example in YAML) stays there.
 fn plain(about: &str) -> String {
-    about.lines().map(str::trim).collect::<Vec<_>>().join("\n").trim().to_owned()
+    let lines = about.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 fn map<const N: usize>(fields: [(&str, Value); N]) -> Map {

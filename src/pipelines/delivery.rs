@@ -16,7 +16,7 @@ use super::stage::settle_for_good;
 use super::{Destination, Pipeline, Works};
 use crate::message::{Fault, Text};
 use crate::protocols::{Delivery, Prepared, Target};
-use crate::queue::{Entry, NewEntry};
+use crate::queue::{Consumer, Entry, NewEntry};
 use crate::store::{Event, Hop, Retry, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
 
@@ -59,7 +59,10 @@ impl Lane {
             while !stop.is_cancelled() {
                 if let Err(fault) = self.work(&stop).await {
                     warn!(code = fault.code(), "the lane starts again: {fault}");
-                    self.shared.works.clock.sleep(pause(failures)).await;
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = self.shared.works.clock.sleep(pause(failures)) => {}
+                    }
                     failures += 1;
                 }
             }
@@ -74,18 +77,34 @@ impl Lane {
         let window = self.shared.works.memory.window((batch * concurrency * 4).max(256));
         let mut consumer = self.shared.works.engine.queue.consume(&self.shared.destination.queue, window).await?;
         let mut under_way: JoinSet<Verdict> = JoinSet::new();
+        let ended = self.take(&mut *consumer, &mut under_way, (batch, concurrency), stop).await;
+        // Also after a fault: what is under way ends before the lane begins anew, or one message would be under way twice.
+        while under_way.join_next().await.is_some() {}
+        ended
+    }
+
+    /// Takes entries and delivers them until `stop`.
+    async fn take(
+        &self,
+        consumer: &mut dyn Consumer,
+        under_way: &mut JoinSet<Verdict>,
+        (batch, concurrency): (usize, usize),
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
         let mut pauses = 0;
         self.shared.metrics.up.set(1);
         loop {
             while under_way.len() >= concurrency {
                 let Some(verdict) = under_way.join_next().await else { break };
-                self.judge(verdict, &mut pauses, &mut under_way, stop).await?;
+                self.judge(verdict, &mut pauses, under_way, stop).await?;
             }
             let room = if batch > 1 { batch } else { concurrency - under_way.len() };
             tokio::select! {
-                () = stop.cancelled() => break,
+                // A verdict first: it may say that the peer is away.
+                biased;
+                () = stop.cancelled() => return Ok(()),
                 Some(verdict) = under_way.join_next(), if !under_way.is_empty() => {
-                    self.judge(verdict, &mut pauses, &mut under_way, stop).await?;
+                    self.judge(verdict, &mut pauses, under_way, stop).await?;
                 }
                 entries = consumer.next(room) => {
                     let entries = entries?;
@@ -99,8 +118,6 @@ impl Lane {
                 }
             }
         }
-        while under_way.join_next().await.is_some() {}
-        Ok(())
     }
 
     /// After a run: a lane whose peer is away lets the others under way end, then rests.

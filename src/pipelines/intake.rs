@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::mask::People;
 use super::process::key_text;
 use super::{Direct, OrderBy, Pipeline, Works, pseudonym, reply};
 use crate::clock::later;
@@ -51,7 +52,8 @@ impl Gate {
         };
         let known = decoded.and_then(|document| {
             let id = drawn();
-            self.identify(&document, &arrival.headers, id, now)
+            let known = self.identify(&document, &arrival.headers, id, now);
+            known.map_err(|fault| People::of(&self.pipeline, &document).hide(fault))
         });
         let position = arrival.position.as_deref().filter(|_| !has_cursor);
         match known {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::mask::People;
 use super::{Destination, Pipeline};
 use crate::formula::{Meta, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
@@ -65,9 +66,11 @@ pub(super) async fn process(
     world: &dyn World,
     work: Work<'_>,
 ) -> Result<Processed, Fault> {
+    let people = People::of(pipeline, &work.document);
     let meta = Meta::of(&pipeline.name, work.id, work.time);
     let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
-    let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await?;
+    let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await;
+    let ran = ran.map_err(|fault| people.hide(fault))?;
     let mut processed = Processed { effects: ran.effects, ..Processed::default() };
     let count = pipeline.destinations.len();
     let mut documents = ran.documents;
@@ -82,7 +85,7 @@ pub(super) async fn process(
                 processed.routed.extend(routed);
                 processed.effects.extend(effects);
             }
-            Err(fault) => processed.failed.push((destination.clone(), fault)),
+            Err(fault) => processed.failed.push((destination.clone(), people.hide(fault))),
         }
     }
     Ok(processed)

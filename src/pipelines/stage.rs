@@ -17,7 +17,7 @@ use tracing::{Instrument, info, warn};
 use super::decide::{Decision, decide, pause};
 use super::intake::dead_letter;
 use super::process::{Processed, Work, decode, process};
-use super::{Destination, Pipeline, Works};
+use super::{Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
 use crate::queue::{Entry, NewEntry};
@@ -64,7 +64,10 @@ impl Stage {
                 let (settlements, settler) = self.settler();
                 if let Err(fault) = self.work(&stop, settlements).await {
                     warn!(code = fault.code(), "the stage rests and starts again: {fault}");
-                    self.works.clock.sleep(pause(failures)).await;
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = self.works.clock.sleep(pause(failures)) => {}
+                    }
                     failures += 1;
                 }
                 // The work has dropped its end: what it handed over is settled, then the settler ends.
@@ -97,6 +100,9 @@ impl Stage {
     async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Decided>) -> Result<(), Fault> {
         let window = self.works.memory.window(RUN * 4);
         let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
+        // Groups of an `aggregate` that an edit took away still close in their time.
+        let left = self.works.engine.store.due_groups(&self.pipeline.name, Timestamp::MAX, 1).await?;
+        self.has_groups |= !left.is_empty();
         loop {
             self.wait_for_room(stop).await?;
             let entries = tokio::select! {
@@ -146,6 +152,10 @@ impl Stage {
         let Entry { at, attempts, entry } = entry;
         match self.process(&entry).await {
             Ok(processed) => {
+                if let Some(due) = tried_again(&processed, attempts, now) {
+                    settlement.retries.push(Retry { at, due, counts: true });
+                    return;
+                }
                 self.metrics.processed.inc();
                 settlement.ended.push(at);
                 self.keep(&entry, processed, settlement, now);
@@ -232,7 +242,8 @@ impl Stage {
         settlement: &mut Settlement,
     ) {
         self.pending.close(&group, window);
-        // The step was there when the group was opened; if an edit removed it since, the group goes on at the end.
+        // The step was there when the group was opened; if an edit moved it since, the group goes on after it all the same,
+        // and at the end if it was removed.
         let start_at = self.pipeline.steps.after(&group.step).unwrap_or(self.pipeline.steps.len());
         let id = MessageId::derive(&[
             group.pipeline.as_bytes(),
@@ -256,8 +267,8 @@ impl Stage {
 
     async fn close_due_groups(&mut self, settlement: &mut Settlement) -> Result<(), Fault> {
         let now = self.works.clock.now();
-        let due = self.works.engine.store.due_groups(now, 100).await?;
-        for DueGroup { key, group } in due.into_iter().filter(|due| due.key.pipeline == self.pipeline.name) {
+        let due = self.works.engine.store.due_groups(&self.pipeline.name, now, 100).await?;
+        for DueGroup { key, group } in due {
             // What this stage decided since stands over what the store had.
             let group = self.pending.group(&key).unwrap_or(group);
             if group.members.is_empty() {
@@ -317,6 +328,10 @@ impl Stage {
         warn!(message = %entry.message, destination = %destination.name, code = fault.code(), "to dead letters: {fault}");
         let name = destination.name.clone();
         settlement.hops.push(self.hop(entry, id, Event::Dead, Some(name.clone()), Some(fault.code().into()), now));
+        // Its replay comes through this queue, so the key waits here.
+        if let Some(key) = entry.key.as_ref().filter(|_| destination.on_error.then == Then::HoldKey) {
+            settlement.held.push((entry.queue.clone(), key.clone()));
+        }
         let mut replay = entry.clone();
         replay.headers.insert(ONLY, name.clone());
         let mut dead = dead_letter(replay, &self.pipeline.name, Some(&name), fault, 1, now);
@@ -336,6 +351,19 @@ impl Stage {
         let pipeline = self.pipeline.name.clone();
         Hop { origin: entry.origin, message, pipeline, at, event, destination: to, note, count: 1, track: Vec::new() }
     }
+}
+
+/// When the whole message is tried again, where a destination's own steps met a fault that may pass (the store was busy) and
+/// the destination has attempts left. Nothing of it is settled then, so that no other destination gets it twice.
+fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<Timestamp> {
+    let due = |(destination, fault): &(Arc<Destination>, Fault)| match fault.next() {
+        Next::Retry { .. } => match decide(&destination.on_error, attempts, attempts, fault, now) {
+            Decision::RetryAt { due } => Some(due),
+            Decision::Pause { .. } | Decision::GiveUp { .. } => None,
+        },
+        Next::Reconnect | Next::Refuse | Next::Misconfigured => None,
+    };
+    processed.failed.iter().filter_map(due).max()
 }
 
 /// Settles, however long the store takes to be well again: the outcome is decided, and until it is on disk nothing else is
