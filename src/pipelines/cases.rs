@@ -201,7 +201,8 @@ async fn run(
                 }
             }
             Ok(document) => {
-                let part = Work { id, time, headers: &headers, document, start_at, only: None };
+                let meta = meta(&pipeline.name, id, time);
+                let part = Work { id, time, headers: &headers, meta: &meta, document, start_at, only: None };
                 process(pipeline, &targets, &*configuration.tables, &world, part).await
             }
             Err(fault) => Err(fault),

@@ -17,7 +17,7 @@ use super::{OrderBy, Pipeline, Works};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Target};
-use crate::queue::NewEntry;
+use crate::queue::{Decoded, NewEntry};
 use crate::steps::{Answer, Ask, World};
 use crate::store::{Event, Hop, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
@@ -60,7 +60,7 @@ impl Direct {
         let mut rewound = self.rewound.lock().await;
         self.rewind(&mut rewound).await?;
         let now = self.works.clock.now();
-        let mut run = Run::default();
+        let mut run = Run { meta: meta(&self.pipeline.name, MessageId::draw(), now), ..Run::default() };
         for arrival in arrivals {
             self.one(arrival, now, &mut run).await;
         }
@@ -123,7 +123,7 @@ impl Direct {
     }
 
     async fn one(&self, mut arrival: Arrival, now: Timestamp, run: &mut Run) {
-        let position = arrival.position.as_ref().map(ToString::to_string).unwrap_or_default();
+        let position = arrival.position.as_deref().unwrap_or_default();
         let id = MessageId::derive(&[self.pipeline.name.as_bytes(), b"position", position.as_bytes()]);
         run.first.get_or_insert(id);
         let document = match (arrival.fault.take(), arrival.document.take()) {
@@ -153,8 +153,9 @@ impl Direct {
         now: Timestamp,
         run: &mut Run,
     ) -> Result<(), Fault> {
-        let track = self.track(id, &document, headers, now)?;
-        let work = Work { id, time: now, headers, document, start_at: 0, only: None };
+        run.meta.insert("id", id.to_string());
+        let track = self.track(id, &document, headers, &run.meta, now)?;
+        let work = Work { id, time: now, headers, meta: &run.meta, document, start_at: 0, only: None };
         let processed = process(&self.pipeline, &self.targets, &*self.works.tables, &Nothing, work).await?;
         if let Some((_, fault)) = processed.failed.into_iter().next() {
             return Err(fault);
@@ -177,24 +178,15 @@ impl Direct {
         id: MessageId,
         document: &Value,
         headers: &Map,
+        meta: &Map,
         now: Timestamp,
     ) -> Result<Vec<(Text, Text)>, Fault> {
         if self.pipeline.track.is_empty() {
             return Ok(Vec::new());
         }
-        let meta = meta(&self.pipeline.name, id, now);
         let tables = &*self.works.tables;
-        let scope = Scope {
-            document,
-            headers,
-            meta: &meta,
-            item: None,
-            partner: None,
-            connection: None,
-            time: now,
-            id,
-            tables,
-        };
+        let scope =
+            Scope { document, headers, meta, item: None, partner: None, connection: None, time: now, id, tables };
         tracked(&self.pipeline, &scope)
     }
 
@@ -210,6 +202,7 @@ impl Direct {
             body: arrival.body,
             start_at: 0,
             due: None,
+            decoded: Decoded::default(),
         };
         let mut hop = self.hop(id, 1, Vec::new(), now);
         (hop.event, hop.note) = (Event::Dead, Some(fault.code().into()));
@@ -239,6 +232,8 @@ struct Run {
     receipts: Vec<Receipt>,
     settlement: Settlement,
     first: Option<MessageId>,
+    /// The `$meta` of each record in turn: only the id changes.
+    meta: Map,
     delivered: u32,
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Work<'a> {
     pub id: MessageId,
     pub time: Timestamp,
     pub headers: &'a Map,
+    /// Its [`meta`].
+    pub meta: &'a Map,
     /// The document, decoded.
     pub document: Value,
     /// The step to begin with.
@@ -39,7 +41,8 @@ pub(super) struct Processed {
 /// One message for one destination.
 pub(super) struct Routed {
     pub destination: Arc<Destination>,
-    pub id: MessageId,
+    /// Its number among those for the destination: with the message's id and the destination's name it gives its own id.
+    pub index: usize,
     pub document: Value,
     pub prepared: Prepared,
 }
@@ -74,8 +77,8 @@ pub(super) async fn process(
     world: &dyn World,
     work: Work<'_>,
 ) -> Result<Processed, Fault> {
-    let meta = meta(&pipeline.name, work.id, work.time);
-    let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
+    let context =
+        Context { headers: work.headers, meta: work.meta, partner: None, time: work.time, id: work.id, tables };
     let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await?;
     let mut processed = Processed { effects: ran.effects, ..Processed::default() };
     let count = pipeline.destinations.len();
@@ -113,8 +116,8 @@ async fn route(
             let prepared = target
                 .prepare(&context.scope(&document))
                 .map_err(|fault| fault.at_step(format!("to.{}", destination.name)))?;
-            let id = context.id.child(&destination.name, routed.len());
-            routed.push(Routed { destination: destination.clone(), id, document, prepared });
+            let index = routed.len();
+            routed.push(Routed { destination: destination.clone(), index, document, prepared });
         }
     }
     Ok((routed, effects))
