@@ -2,11 +2,15 @@
 //!
 //! A lane knows only its own peer: a fault of the connection rests the whole lane for a while, a fault of one message only
 //! that message and the later ones of its key.
+//!
+//! Outcomes are settled by a second task, all that wait in one commit, while the next deliveries are under way. So a kill may
+//! repeat as many deliveries as the lane's window of the queue holds, each under its own id.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
@@ -19,6 +23,9 @@ use crate::protocols::{Delivery, Prepared, Target};
 use crate::queue::{Consumer, Entry, NewEntry};
 use crate::store::{Event, Hop, Retry, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
+
+/// Outcomes waiting while others commit; together with these they are one commit.
+const SETTLES: usize = 64;
 
 /// The running lane of one destination.
 pub struct Lane {
@@ -39,9 +46,17 @@ struct Shared {
 struct Verdict {
     /// The lane rests until then.
     rest: Option<(Timestamp, Fault)>,
-    /// What was delivered could not be settled: the lane begins anew with what the queue hands out.
-    lost: Option<Fault>,
     delivered: bool,
+    /// What is to be kept of the run.
+    settlement: Settlement,
+}
+
+/// What a running lane keeps in mind.
+struct Progress {
+    under_way: JoinSet<Verdict>,
+    settlements: mpsc::Sender<Settlement>,
+    /// Rests in a row.
+    pauses: u32,
 }
 
 impl Lane {
@@ -57,7 +72,14 @@ impl Lane {
         async {
             let mut failures = 0;
             while !stop.is_cancelled() {
-                if let Err(fault) = self.work(&stop).await {
+                let (settlements, settler) = self.settler();
+                let worked = self.work(&stop, settlements).await;
+                // The work has dropped its end: what it handed over is settled, then the settler ends. Only then may the
+                // queue hand out the rest again.
+                if settler.await.is_err() {
+                    warn!("the settling task failed; what it held is handed out again");
+                }
+                if let Err(fault) = worked {
                     warn!(code = fault.code(), "the lane starts again: {fault}");
                     tokio::select! {
                         () = stop.cancelled() => {}
@@ -71,15 +93,40 @@ impl Lane {
         .await;
     }
 
-    async fn work(&self, stop: &CancellationToken) -> Result<(), Fault> {
+    /// The task that settles what is sent to it.
+    fn settler(&self) -> (mpsc::Sender<Settlement>, JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
+        let works = self.shared.works.clone();
+        let settling = async move {
+            while let Some(mut settlement) = receiver.recv().await {
+                while let Ok(more) = receiver.try_recv() {
+                    settlement.join(more);
+                }
+                if let Err(fault) = settle_for_good(&works, settlement).await {
+                    warn!(code = fault.code(), "what was delivered is not settled, and handed out again: {fault}");
+                    return;
+                }
+            }
+        };
+        (sender, tokio::spawn(settling.in_current_span()))
+    }
+
+    async fn work(&self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
         let batch = self.shared.target.batch().max(1);
         let concurrency = if batch > 1 { 1 } else { self.shared.destination.concurrency };
         let window = self.shared.works.memory.window((batch * concurrency * 4).max(256));
         let mut consumer = self.shared.works.engine.queue.consume(&self.shared.destination.queue, window).await?;
-        let mut under_way: JoinSet<Verdict> = JoinSet::new();
-        let ended = self.take(&mut *consumer, &mut under_way, (batch, concurrency), stop).await;
-        // Also after a fault: what is under way ends before the lane begins anew, or one message would be under way twice.
-        while under_way.join_next().await.is_some() {}
+        let mut progress = Progress { under_way: JoinSet::new(), settlements, pauses: 0 };
+        let ended = self.take(&mut *consumer, &mut progress, (batch, concurrency), stop).await;
+        // Also after a fault: what is under way ends, and is settled, before the lane begins anew, or one message would be
+        // under way twice.
+        while let Some(verdict) = progress.under_way.join_next().await {
+            if let Ok(verdict) = verdict
+                && progress.settlements.send(verdict.settlement).await.is_err()
+            {
+                warn!("the settling task has ended: what was delivered last is handed out again");
+            }
+        }
         ended
     }
 
@@ -87,33 +134,29 @@ impl Lane {
     async fn take(
         &self,
         consumer: &mut dyn Consumer,
-        under_way: &mut JoinSet<Verdict>,
+        progress: &mut Progress,
         (batch, concurrency): (usize, usize),
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
-        let mut pauses = 0;
         self.shared.metrics.up.set(1);
         loop {
-            while under_way.len() >= concurrency {
-                let Some(verdict) = under_way.join_next().await else { break };
-                self.judge(verdict, &mut pauses, under_way, stop).await?;
+            while progress.under_way.len() >= concurrency {
+                let Some(verdict) = progress.under_way.join_next().await else { break };
+                self.judge(verdict, progress, stop).await?;
             }
-            let room = if batch > 1 { batch } else { concurrency - under_way.len() };
+            let room = if batch > 1 { batch } else { concurrency - progress.under_way.len() };
             tokio::select! {
                 // A verdict first: it may say that the peer is away.
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(verdict) = under_way.join_next(), if !under_way.is_empty() => {
-                    self.judge(verdict, &mut pauses, under_way, stop).await?;
+                Some(verdict) = progress.under_way.join_next(), if !progress.under_way.is_empty() => {
+                    self.judge(verdict, progress, stop).await?;
                 }
                 entries = consumer.next(room) => {
-                    let entries = entries?;
-                    if batch > 1 {
-                        under_way.spawn(self.shared.clone().deliver(entries, pauses).in_current_span());
-                    } else {
-                        for entry in entries {
-                            under_way.spawn(self.shared.clone().deliver(vec![entry], pauses).in_current_span());
-                        }
+                    let runs = if batch > 1 { vec![entries?] } else { entries?.into_iter().map(|one| vec![one]).collect() };
+                    for run in runs {
+                        let delivering = self.shared.clone().deliver(run, progress.pauses);
+                        progress.under_way.spawn(delivering.in_current_span());
                     }
                 }
             }
@@ -124,8 +167,7 @@ impl Lane {
     async fn judge(
         &self,
         verdict: Result<Verdict, tokio::task::JoinError>,
-        pauses: &mut u32,
-        under_way: &mut JoinSet<Verdict>,
+        progress: &mut Progress,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
         let mut rest = None;
@@ -133,15 +175,15 @@ impl Lane {
         while let Some(verdict) = verdicts.pop() {
             match verdict {
                 Ok(verdict) => {
-                    if let Some(fault) = verdict.lost {
-                        return Err(fault);
+                    if progress.settlements.send(verdict.settlement).await.is_err() {
+                        return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
                     }
                     if verdict.delivered {
-                        *pauses = 0;
+                        progress.pauses = 0;
                     }
                     if let Some((until, fault)) = verdict.rest {
                         rest = Some((until, fault));
-                        while let Some(other) = under_way.join_next().await {
+                        while let Some(other) = progress.under_way.join_next().await {
                             verdicts.push(other);
                         }
                     }
@@ -157,10 +199,10 @@ impl Lane {
         }
         let Some((until, fault)) = rest else { return Ok(()) };
         self.shared.metrics.up.set(0);
-        if *pauses == 0 {
+        if progress.pauses == 0 {
             warn!(code = fault.code(), "the lane rests until its peer is well: {fault}");
         }
-        *pauses += 1;
+        progress.pauses += 1;
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.shared.works.clock.sleep_until(until) => {}
@@ -180,33 +222,24 @@ impl Shared {
         };
         timer.observe_duration();
         let now = self.works.clock.now();
-        let mut settlement = Settlement::default();
         let mut verdict = Verdict::default();
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
             match outcome {
                 Ok(note) => {
                     verdict.delivered = true;
                     self.metrics.delivered.inc();
-                    settlement.hops.push(self.hop(&entry.entry, Event::Delivered, note, now));
-                    settlement.ended.push(entry.at);
+                    verdict.settlement.hops.push(self.hop(&entry.entry, Event::Delivered, note, now));
+                    verdict.settlement.ended.push(entry.at);
                 }
-                Err(fault) => self.failed(entry, fault, pauses, &mut settlement, &mut verdict, now),
+                Err(fault) => self.failed(entry, fault, pauses, &mut verdict, now),
             }
         }
-        verdict.lost = settle_for_good(&self.works, settlement).await.err();
         verdict
     }
 
-    fn failed(
-        &self,
-        entry: Entry,
-        fault: Fault,
-        pauses: u32,
-        out: &mut Settlement,
-        verdict: &mut Verdict,
-        now: Timestamp,
-    ) {
+    fn failed(&self, entry: Entry, fault: Fault, pauses: u32, verdict: &mut Verdict, now: Timestamp) {
         let Entry { at, attempts, entry } = entry;
+        let out = &mut verdict.settlement;
         match decide(&self.destination.on_error, attempts, pauses, &fault, now) {
             Decision::RetryAt { due } => {
                 self.metrics.retries.inc();

@@ -40,7 +40,8 @@ pub(super) struct Processed {
 /// One message for one destination.
 pub(super) struct Routed {
     pub destination: Arc<Destination>,
-    pub id: MessageId,
+    /// Its number among those for the destination: with the message's id and the destination's name it gives its own id.
+    pub index: usize,
     pub document: Value,
     pub prepared: Prepared,
 }
@@ -107,8 +108,8 @@ async fn route(
             let prepared = target
                 .prepare(&context.scope(&document))
                 .map_err(|fault| fault.at_step(format!("to.{}", destination.name)))?;
-            let id = context.id.child(&destination.name, routed.len());
-            routed.push(Routed { destination: destination.clone(), id, document, prepared });
+            let index = routed.len();
+            routed.push(Routed { destination: destination.clone(), index, document, prepared });
         }
     }
     Ok((routed, effects))

@@ -20,7 +20,7 @@ use super::process::{Processed, Work, decode, process};
 use super::{Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Entry, NewEntry};
+use crate::queue::{Decoded, Entry, NewEntry};
 use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
@@ -132,7 +132,7 @@ impl Stage {
         loop {
             let mut full = None;
             for destination in &self.pipeline.destinations {
-                if self.works.engine.queue.depth(&destination.queue).await?.entries >= self.works.quota {
+                if self.works.engine.queue.entries(&destination.queue).await? >= self.works.quota {
                     full = Some(destination.name.clone());
                 }
             }
@@ -149,8 +149,9 @@ impl Stage {
 
     async fn entry(&mut self, entry: Entry, settlement: &mut Settlement) {
         let now = self.works.clock.now();
-        let Entry { at, attempts, entry } = entry;
-        match self.process(&entry).await {
+        let Entry { at, attempts, mut entry } = entry;
+        let decoded = entry.decoded.take();
+        match self.process(&entry, decoded).await {
             Ok(processed) => {
                 if let Some(due) = tried_again(&processed, attempts, now) {
                     settlement.retries.push(Retry { at, due, counts: true });
@@ -164,8 +165,11 @@ impl Stage {
         }
     }
 
-    async fn process(&self, entry: &NewEntry) -> Result<Processed, Fault> {
-        let document = decode(&self.pipeline, &entry.body, entry.start_at)?;
+    async fn process(&self, entry: &NewEntry, decoded: Option<Value>) -> Result<Processed, Fault> {
+        let document = match decoded {
+            Some(document) => document,
+            None => decode(&self.pipeline, &entry.body, entry.start_at)?,
+        };
         let only = entry.headers.get(ONLY).and_then(Value::as_text);
         let work = Work {
             id: entry.message,
@@ -191,10 +195,11 @@ impl Stage {
         }
         for routed in processed.routed {
             let to = &routed.destination;
-            settlement.hops.push(self.hop(entry, routed.id, Event::Routed, Some(to.name.clone()), None, now));
+            let id = entry.message.child(&to.name, routed.index);
+            settlement.hops.push(self.hop(entry, id, Event::Routed, Some(to.name.clone()), None, now));
             settlement.outputs.push(NewEntry {
                 queue: to.queue.clone(),
-                message: routed.id,
+                message: id,
                 origin: entry.origin,
                 key: entry.key.clone(),
                 time: entry.time,
@@ -202,6 +207,7 @@ impl Stage {
                 body: routed.prepared.body,
                 start_at: 0,
                 due: None,
+                decoded: Decoded::default(),
             });
         }
         for (destination, fault) in processed.failed {
@@ -261,6 +267,7 @@ impl Stage {
             body: json::to_text(&document).into(),
             start_at: u32::try_from(start_at).unwrap_or(u32::MAX),
             due: None,
+            decoded: Decoded::default(),
         });
         settlement.groups.push(GroupWrite::Close { group, window });
     }
@@ -373,9 +380,10 @@ fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<T
 /// `STORE-STALE`, `STORE-GONE`: somebody else settled an input, or the engine has stopped. Nothing of it is kept; the work begins
 /// anew with what the queue hands out.
 pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Result<(), Fault> {
+    let settlement = Arc::new(settlement);
     let mut failures = 0;
     loop {
-        let Err(fault) = works.engine.store.settle(settlement.clone()).await else { return Ok(()) };
+        let Err(fault) = works.engine.store.settle_shared(settlement.clone()).await else { return Ok(()) };
         if !matches!(fault.next(), Next::Retry { .. }) {
             return Err(fault);
         }

@@ -67,6 +67,10 @@ impl Queue for Model {
         let entries = self.disk().entries.values().filter(|kept| kept.entry.queue == queue).count() as u64;
         Ok(Depth { entries, ..Depth::default() })
     }
+
+    async fn entries(&self, queue: &str) -> Result<u64, Fault> {
+        Ok(self.depth(queue).await?.entries)
+    }
 }
 
 struct ModelConsumer {
@@ -173,7 +177,7 @@ impl Store for Model {
         Ok(arrivals.iter().map(|arrival| disk.accept(arrival)).collect())
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+    async fn settle_shared(&self, settlement: Arc<Settlement>) -> Result<(), Fault> {
         self.disk().settle(&settlement)
     }
 

@@ -157,6 +157,10 @@ impl<W: Work> Queue for File<W> {
         let oldest = self.read(move |connection| read::oldest(connection, counters.id)).await?;
         Ok(Depth { entries: counters.entries, waiting, oldest })
     }
+
+    async fn entries(&self, queue: &str) -> Result<u64, Fault> {
+        Ok(self.registry.known().queues.get(queue).map_or(0, |counters| counters.entries))
+    }
 }
 
 /// A few reading connections, kept open between uses.
