@@ -1,17 +1,14 @@
 //! Changing to what the folder says now: checked, opened beside the old, swapped, drained. All or nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::{info, warn};
 
-use super::running::Opened;
+use super::running::{Opened, Running};
 use super::{Hub, LoadedProblems, StartError};
 use crate::message::{Map, Text, Value};
 use crate::pipelines::{Configuration, Works, load};
-
-/// How long a reload waits for a web hook to stand on its path.
-const DOOR: Duration = Duration::from_secs(1);
 
 /// What a reload changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,51 +79,39 @@ impl Hub {
         // From here on nothing can fail.
         let readers = configuration.pipelines.values().map(|pipeline| 1 + pipeline.destinations.len()).sum();
         self.works.memory.share(readers);
-        for name in &changes.removed {
-            if let Some(old) = self.registry.take(name) {
+        let (beside, after): (Vec<_>, Vec<_>) =
+            opened.into_iter().partition(|opened| opened.pipeline.source.overlaps());
+        // Sources that may stand beside their former selves (web hooks) are never away: all of them take their places first.
+        let former = beside.into_iter().map(|opened| {
+            let name = opened.pipeline.name.clone();
+            (name, self.registry.put(opened.receive()))
+        });
+        let former: Vec<_> = former.collect();
+        let removed = changes.removed.iter().filter_map(|name| self.registry.take(name));
+        join_all(removed.map(Running::stop)).await;
+        // Stage and lanes have one reader a queue: the old end first. One pipeline's slow peer holds up no other.
+        join_all(former.into_iter().map(async |(name, old)| {
+            if let Some(old) = old {
                 old.stop().await;
             }
-        }
-        for opened in opened {
+            self.registry.work(&name);
+        }))
+        .await;
+        for opened in after {
             self.swap(opened).await;
         }
         self.works.metrics.config_loaded.set(self.works.clock.now().as_second());
         Ok(changes)
     }
 
-    /// The new one in place of the old one of that name. A source that may stand beside its former self (a web hook) is never
-    /// away; another starts once the old one has ended. Stage and lanes have one reader a queue: the old end first.
+    /// The new one in place of the old one of that name, which ends first.
     async fn swap(&self, opened: Opened) {
-        let name = opened.pipeline.name.clone();
-        if opened.pipeline.source.overlaps() {
-            let before = self.surroundings.routes.latest(&name);
-            let new = opened.receive();
-            self.wait_for_door(&name, before).await;
-            if let Some(old) = self.registry.take(&name) {
-                old.stop().await;
-            }
-            new.work();
-            self.registry.put(new);
-        } else {
-            if let Some(old) = self.registry.take(&name) {
-                old.stop().await;
-            }
-            let new = opened.receive();
-            new.work();
-            self.registry.put(new);
+        if let Some(old) = self.registry.take(&opened.pipeline.name) {
+            old.stop().await;
         }
-    }
-
-    /// A web hook stands on its path before its former self leaves it, and before the hub says that it runs: a sender that
-    /// hears "no such path" does not come back.
-    async fn wait_for_door(&self, pipeline: &str, before: Option<u64>) {
-        let stands = async {
-            while self.surroundings.routes.latest(pipeline) == before {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        // The path may be another's that leaves only after this: then the source waits for it by itself.
-        let _ = tokio::time::timeout(DOOR, stands).await;
+        let new = opened.receive();
+        new.work();
+        self.registry.put(new);
     }
 
     /// Settings that only a restart changes.
@@ -144,33 +129,5 @@ impl Hub {
         differs("retention", format!("{:?}", old.retention) != format!("{:?}", new.retention));
         differs("stop_within", old.stop_within != new.stop_within);
         out
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::clock::Clock;
-    use crate::config::Environment;
-    use crate::hub::{Hub, Options};
-    use crate::queue::embedded::Scratch;
-
-    /// On one thread, where nothing runs beside: who asks right after the start finds the path.
-    #[tokio::test]
-    async fn a_web_hook_stands_on_its_path_before_the_hub_says_that_it_runs() {
-        let scratch = Scratch::make();
-        let folder = scratch.0.clone();
-        let pipeline = "about: x\nfrom: { protocol: http, path: /in, auth: none, format: json }\norder_by: none\ndedupe: none\n\
-            to:\n  out: { protocol: file, folder: out, name: x.json, format: json }\non_error: { retry: [1s] }\n";
-        for (path, text) in [("config/raccord.yaml", "name: t\n"), ("pipelines/in/pipeline.yaml", pipeline)] {
-            let path = folder.join(path);
-            std::fs::create_dir_all(path.parent().expect("it has one")).expect("folders can be made");
-            std::fs::write(path, text).expect("files can be written");
-        }
-        let environment = Environment { only: Some([].into()), folder: folder.clone() };
-        let listen = Some("127.0.0.1:0".to_owned());
-        let options = Options { folder, environment, clock: Clock::real(), watch: false, listen };
-        let hub = Hub::start(options).await.unwrap_or_else(|error| panic!("{error:?}"));
-        assert!(hub.surroundings.routes.latest("in").is_some());
-        hub.stop().await;
     }
 }

@@ -166,23 +166,35 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
     Some(pipeline)
 }
 
+/// How deep folders of a pipeline's files are looked into.
+const DEPTH: usize = 8;
+
 /// A hash of all a pipeline is made of: its files and the tables.
 fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     let mut hash = Sha256::new();
     for folder in [pipeline, tables] {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default();
-        paths.sort();
-        for path in paths.iter().filter(|path| path.is_file()) {
-            hash.update(path.as_os_str().as_encoded_bytes());
-            hash.update(std::fs::read(path).unwrap_or_default());
-        }
+        hash_folder(folder, &mut hash, DEPTH);
     }
     let digest: [u8; 32] = hash.finalize().into();
     let mut half = [0; 16];
     half.copy_from_slice(&digest[..16]);
     half
+}
+
+/// The files of a folder and of those in it. Cases test a pipeline, they are no part of it.
+fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    paths.sort();
+    for path in &paths {
+        if path.is_file() {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            hash.update(std::fs::read(path).unwrap_or_default());
+        } else if depth > 0 && path.is_dir() && path.file_name().is_none_or(|name| name != "cases") {
+            hash_folder(path, hash, depth - 1);
+        }
+    }
 }
 
 /// Whether any problem is an error; warnings are errors where `strict`.

@@ -185,7 +185,9 @@ impl Stage {
 
     /// What was made of a message, into the settlement.
     fn keep(&self, entry: &NewEntry, processed: Processed, settlement: &mut Settlement, now: Timestamp) {
-        let joined = processed.effects.iter().any(|effect| matches!(effect, Effect::Join { .. }));
+        // The last member closes the group it joins.
+        let joins = |effect: &Effect| matches!(effect, Effect::Join { .. } | Effect::Close { .. });
+        let joined = processed.effects.iter().any(joins);
         if processed.routed.is_empty() && processed.failed.is_empty() {
             let event = if joined { Event::Joined } else { Event::Filtered };
             if !joined {
@@ -275,10 +277,10 @@ impl Stage {
     async fn close_due_groups(&mut self, settlement: &mut Settlement) -> Result<(), Fault> {
         let now = self.works.clock.now();
         let due = self.works.engine.store.due_groups(&self.pipeline.name, now, 100).await?;
-        for DueGroup { key, group } in due {
+        for DueGroup { key, group: due } in due {
             // What this stage decided since stands over what the store had.
-            let group = self.pending.group(&key).unwrap_or(group);
-            if group.members.is_empty() {
+            let group = self.pending.group(&key).unwrap_or_else(|| due.clone());
+            if group.members.is_empty() || group.window != due.window {
                 continue;
             }
             let document: Map =

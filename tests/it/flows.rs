@@ -1,16 +1,23 @@
 //! The promises, one by one, on a hub that runs inside the test: each test is named after what it promises.
 
+mod change;
+mod destinations;
 mod groups;
+mod order;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use raccord::clock::Clock;
 use raccord::config::Environment;
 use raccord::hub::{Hub, Options, StartError};
+use raccord::message::MessageId;
+use raccord::pipelines::{discard, replay};
 use raccord::protocols::{Arrival, Receipt, Receiver};
-use raccord::store::{DeadFilter, DeadLetter};
+use raccord::store::{DeadFilter, DeadLetter, Event};
+use tokio::time::{sleep, timeout};
 
-use crate::harness::{Folder, client, post, wait_for};
+use crate::harness::{Folder, PATIENCE, client, post, wait_for};
 
 /// A hub inside the test, with its folder.
 struct Flow {
@@ -68,28 +75,55 @@ impl Flow {
 
     /// Waits for this many dead letters, and gives them.
     async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
-        let store = self.hub.works().engine.store.clone();
-        let list = move || {
-            let store = store.clone();
-            async move {
-                let filter = DeadFilter { most: 1000, ..DeadFilter::default() };
-                store.dead_letters(filter).await.expect("they can be listed")
+        let waiting = async {
+            loop {
+                let dead = self.dead().await;
+                if dead.len() == count {
+                    return dead;
+                }
+                sleep(Duration::from_millis(20)).await;
             }
         };
-        let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
-        loop {
-            let dead = list().await;
-            if dead.len() == count {
-                return dead;
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{count} dead letters never came"))
+    }
+
+    /// What `raccord dead replay` does.
+    async fn replay(&self, message: MessageId) {
+        let now = self.clock.now();
+        replay(&*self.hub.works().engine.store, message, now).await.expect("it is there");
+    }
+
+    /// What `raccord dead discard` does.
+    async fn discard(&self, message: MessageId) {
+        let now = self.clock.now();
+        discard(&*self.hub.works().engine.store, message, "not wanted", now).await.expect("it is there");
+    }
+
+    /// The events of a message's life so far.
+    async fn journal(&self, origin: MessageId) -> Vec<Event> {
+        let hops = self.hub.works().engine.store.journal(origin).await.expect("it can be read");
+        hops.into_iter().map(|hop| hop.event).collect()
+    }
+
+    /// Waits until this has happened to a message.
+    async fn until(&self, origin: MessageId, event: Event) {
+        let waiting = async {
+            while !self.journal(origin).await.contains(&event) {
+                sleep(Duration::from_millis(10)).await;
             }
-            assert!(tokio::time::Instant::now() < deadline, "{count} dead letters never came: {dead:#?}");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        };
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{event:?} never came"));
+    }
+
+    async fn depth(&self, queue: &str) -> u64 {
+        self.hub.works().engine.queue.depth(queue).await.expect("it can be told").entries
     }
 
     /// Waits until a growing file has this many lines, and gives them.
     async fn lines(&self, file: &str, count: usize) -> Vec<serde_json::Value> {
         wait_for(format!("{count} lines in {file}"), || {
+            // Who sleeps by a simulated clock looks again.
+            self.clock.advance(Duration::from_secs(1));
             let text = self.folder.read_if(file);
             (text.ends_with('\n') && text.lines().count() >= count).then_some(())
         })
