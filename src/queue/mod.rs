@@ -68,6 +68,9 @@ pub trait Queue: Send + Sync {
     async fn consume(&self, queue: &str, window: Window) -> Result<Box<dyn Consumer>, Fault>;
 
     async fn depth(&self, queue: &str) -> Result<Depth, Fault>;
+
+    /// Every queue there ever was, with how many entries it has: also of pipelines that are gone.
+    fn entries(&self) -> Vec<(Text, u64)>;
 }
 
 /// Bounds of what one consumer holds in memory, handed out and read ahead together.

@@ -67,6 +67,14 @@ impl Queue for Model {
         let entries = self.disk().entries.values().filter(|kept| kept.entry.queue == queue).count() as u64;
         Ok(Depth { entries, ..Depth::default() })
     }
+
+    fn entries(&self) -> Vec<(Text, u64)> {
+        let mut queues = std::collections::BTreeMap::new();
+        for kept in self.disk().entries.values() {
+            *queues.entry(kept.entry.queue.clone()).or_default() += 1;
+        }
+        queues.into_iter().collect()
+    }
 }
 
 struct ModelConsumer {
