@@ -170,14 +170,7 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
 fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     let mut hash = Sha256::new();
     for folder in [pipeline, tables] {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default();
-        paths.sort();
-        for path in paths.iter().filter(|path| path.is_file()) {
-            hash.update(path.as_os_str().as_encoded_bytes());
-            hash.update(std::fs::read(path).unwrap_or_default());
-        }
+        add(folder, DEPTH, &mut hash);
     }
     let digest: [u8; 32] = hash.finalize().into();
     let mut half = [0; 16];
@@ -185,7 +178,49 @@ fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     half
 }
 
+/// Folders in folders that belong to a pipeline: its schemas and mappings.
+const DEPTH: usize = 4;
+
+fn add(folder: &Path, depth: usize, hash: &mut Sha256) {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    paths.sort();
+    for path in paths {
+        if path.is_file() {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            hash.update(std::fs::read(&path).unwrap_or_default());
+        } else if depth > 0 && !path.ends_with("cases") && !path.ends_with("samples") {
+            // Cases and samples change nothing that runs.
+            add(&path, depth - 1, hash);
+        }
+    }
+}
+
 /// Whether any problem is an error; warnings are errors where `strict`.
 pub fn refuses(problems: &[Problem], strict: bool) -> bool {
     problems.iter().any(|problem| strict || problem.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pipeline_is_made_of_makes_its_revision() {
+        let folder = std::env::temp_dir().join(format!("raccord-{}", crate::message::MessageId::draw()));
+        let write = |relative: &str, text: &str| {
+            let path = folder.join(relative);
+            std::fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("folders can be made");
+            std::fs::write(path, text).expect("files can be written");
+            revision(&folder.join("orders"), &folder.join("tables"))
+        };
+        let first = write("orders/pipeline.yaml", "about: a");
+        assert_eq!(write("orders/cases/paid.yaml", "about: a case"), first);
+        let schema = write("orders/schemas/order.json", "{}");
+        assert_ne!(schema, first);
+        assert_ne!(write("orders/schemas/order.json", "true"), schema);
+        assert_ne!(write("tables/stores.csv", "a"), schema);
+        std::fs::remove_dir_all(folder).expect("the folder is ours");
+    }
 }

@@ -57,3 +57,39 @@ fn a_folder_that_runs_nothing_is_told() {
     folder.write("pipelines/orders/pipeline.yml", ORDERS);
     folder.raccord(&["check"]).expect(0, &["no pipeline.yaml in pipelines/orders", "rename `pipeline.yml`"]);
 }
+
+#[tokio::test]
+async fn a_key_is_held_where_a_destinations_own_step_fails() {
+    let pipeline = r#"about: Orders become files.
+from: { protocol: file, folder: in, format: json }
+order_by: $.id
+dedupe: none
+to:
+  erp:
+    protocol: file
+    folder: out
+    name: "=concat($.id, '-', $.n, '.json')"
+    format: json
+    retry: [1s]
+    then: hold_key
+    steps:
+      - map: { id: $.id, n: $.n, store: $.store }
+"#;
+    let folder = Folder::hub("held-by-step", &[("orders", pipeline)]);
+    let mut hub = HubProcess::start(&folder).await;
+    for (name, order) in [("1", r#"{"id":"K","n":"1"}"#), ("2", r#"{"id":"K","n":"2","store":"P01"}"#)] {
+        folder.write(name, order);
+        folder.raccord(&["send", name, "--to", "orders"]).expect(0, &["stored"]);
+    }
+    folder.write("3", r#"{"id":"L","n":"1","store":"P01"}"#);
+    folder.raccord(&["send", "3", "--to", "orders"]).expect(0, &["stored"]);
+    wait_for("the other key's file", || folder.names("out").contains(&"L-1.json".to_owned()).then_some(())).await;
+    assert_eq!(folder.names("out"), ["L-1.json"], "the key waits");
+    let letter = folder.asked(&["dead", "list"])[0].clone();
+    assert_eq!((&letter["code"], &letter["destination"]), (&"FORMULA-MISSING".into(), &"erp".into()));
+    folder.replace("pipelines/orders/pipeline.yaml", "$.store", "$.store?");
+    folder.raccord(&["reload"]).expect(0, &[]);
+    folder.raccord(&["dead", "replay", letter["id"].as_str().expect("it has an id")]).expect(0, &["goes again"]);
+    wait_for("all files", || (folder.names("out") == ["K-1.json", "K-2.json", "L-1.json"]).then_some(())).await;
+    hub.terminate().await;
+}
