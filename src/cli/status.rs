@@ -29,6 +29,10 @@ impl Status {
             }
         }
         output::table(&["QUEUE", "WAITING"], &rows);
+        for (queue, count) in answer.get("left_over").and_then(Value::as_map).into_iter().flat_map(|map| map.iter()) {
+            let count = count.plain().unwrap_or_default();
+            println!("\n{count} waiting in {queue}, which no pipeline takes any more: bring back what was called so");
+        }
         for (pipeline, count) in
             answer.get("dead_letters").and_then(Value::as_map).into_iter().flat_map(|map| map.iter())
         {

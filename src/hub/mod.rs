@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use office::{Office, ask};
+pub use office::{MAX_SENT, Office, ask};
 pub use registry::Registry;
 pub use reload::Changes;
 

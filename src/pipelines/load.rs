@@ -181,7 +181,7 @@ fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     half
 }
 
-/// The files of a folder and of those in it. Cases test a pipeline, they are no part of it.
+/// The files of a folder and of those in it. Cases and samples are no part of what runs.
 fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -191,7 +191,7 @@ fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
         if path.is_file() {
             hash.update(path.as_os_str().as_encoded_bytes());
             hash.update(std::fs::read(path).unwrap_or_default());
-        } else if depth > 0 && path.is_dir() && path.file_name().is_none_or(|name| name != "cases") {
+        } else if depth > 0 && path.is_dir() && !path.ends_with("cases") && !path.ends_with("samples") {
             hash_folder(path, hash, depth - 1);
         }
     }
@@ -200,4 +200,27 @@ fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
 /// Whether any problem is an error; warnings are errors where `strict`.
 pub fn refuses(problems: &[Problem], strict: bool) -> bool {
     problems.iter().any(|problem| strict || problem.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pipeline_is_made_of_makes_its_revision() {
+        let folder = std::env::temp_dir().join(format!("raccord-{}", crate::message::MessageId::draw()));
+        let write = |relative: &str, text: &str| {
+            let path = folder.join(relative);
+            std::fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("folders can be made");
+            std::fs::write(path, text).expect("files can be written");
+            revision(&folder.join("orders"), &folder.join("tables"))
+        };
+        let first = write("orders/pipeline.yaml", "about: a");
+        assert_eq!(write("orders/cases/paid.yaml", "about: a case"), first);
+        let schema = write("orders/schemas/order.json", "{}");
+        assert_ne!(schema, first);
+        assert_ne!(write("orders/schemas/order.json", "true"), schema);
+        assert_ne!(write("tables/stores.csv", "a"), schema);
+        std::fs::remove_dir_all(folder).expect("the folder is ours");
+    }
 }

@@ -107,6 +107,9 @@ pub trait Queue: Send + Sync {
 
     /// [`Depth::entries`] alone: cheap enough to ask before each run.
     async fn entries(&self, queue: &str) -> Result<u64, Fault>;
+
+    /// Every queue there ever was, with how many entries it has: also of pipelines that are gone.
+    fn queues(&self) -> Vec<(Text, u64)>;
 }
 
 /// Bounds of what one consumer holds in memory, handed out and read ahead together.

@@ -71,6 +71,14 @@ impl Queue for Model {
     async fn entries(&self, queue: &str) -> Result<u64, Fault> {
         Ok(self.depth(queue).await?.entries)
     }
+
+    fn queues(&self) -> Vec<(Text, u64)> {
+        let mut queues = std::collections::BTreeMap::new();
+        for kept in self.disk().entries.values() {
+            *queues.entry(kept.entry.queue.clone()).or_default() += 1;
+        }
+        queues.into_iter().collect()
+    }
 }
 
 struct ModelConsumer {
