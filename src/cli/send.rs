@@ -35,7 +35,7 @@ impl Send {
                 let (outcome, id) = (output::word(receipt, "outcome"), output::word(receipt, "id"));
                 println!("{id}  {}", said(outcome));
             }
-            println!("{} messages.", receipts.len());
+            println!("{}.", output::counted(receipts.len(), "message"));
         }
         Ok(if refused { output::found() } else { ExitCode::SUCCESS })
     }

@@ -1,6 +1,7 @@
 //! Changing to what the folder says now: checked, opened beside the old, swapped, drained. All or nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -8,6 +9,9 @@ use super::running::Opened;
 use super::{Hub, LoadedProblems, StartError};
 use crate::message::{Map, Text, Value};
 use crate::pipelines::{Configuration, Works, load};
+
+/// How long a reload waits for a web hook to stand on its path.
+const DOOR: Duration = Duration::from_secs(1);
 
 /// What a reload changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +99,9 @@ impl Hub {
     async fn swap(&self, opened: Opened) {
         let name = opened.pipeline.name.clone();
         if opened.pipeline.source.overlaps() {
+            let before = self.surroundings.routes.latest(&name);
             let new = opened.receive();
+            self.wait_for_door(&name, before).await;
             if let Some(old) = self.registry.take(&name) {
                 old.stop().await;
             }
@@ -109,6 +115,18 @@ impl Hub {
             new.work();
             self.registry.put(new);
         }
+    }
+
+    /// A web hook stands on its path before its former self leaves it, and before the hub says that it runs: a sender that
+    /// hears "no such path" does not come back.
+    async fn wait_for_door(&self, pipeline: &str, before: Option<u64>) {
+        let stands = async {
+            while self.surroundings.routes.latest(pipeline) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // The path may be another's that leaves only after this: then the source waits for it by itself.
+        let _ = tokio::time::timeout(DOOR, stands).await;
     }
 
     /// Settings that only a restart changes.
@@ -126,5 +144,33 @@ impl Hub {
         differs("retention", format!("{:?}", old.retention) != format!("{:?}", new.retention));
         differs("stop_within", old.stop_within != new.stop_within);
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::Clock;
+    use crate::config::Environment;
+    use crate::hub::{Hub, Options};
+    use crate::queue::embedded::Scratch;
+
+    /// On one thread, where nothing runs beside: who asks right after the start finds the path.
+    #[tokio::test]
+    async fn a_web_hook_stands_on_its_path_before_the_hub_says_that_it_runs() {
+        let scratch = Scratch::make();
+        let folder = scratch.0.clone();
+        let pipeline = "about: x\nfrom: { protocol: http, path: /in, auth: none, format: json }\norder_by: none\ndedupe: none\n\
+            to:\n  out: { protocol: file, folder: out, name: x.json, format: json }\non_error: { retry: [1s] }\n";
+        for (path, text) in [("config/raccord.yaml", "name: t\n"), ("pipelines/in/pipeline.yaml", pipeline)] {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("folders can be made");
+            std::fs::write(path, text).expect("files can be written");
+        }
+        let environment = Environment { only: Some([].into()), folder: folder.clone() };
+        let listen = Some("127.0.0.1:0".to_owned());
+        let options = Options { folder, environment, clock: Clock::real(), watch: false, listen };
+        let hub = Hub::start(options).await.unwrap_or_else(|error| panic!("{error:?}"));
+        assert!(hub.surroundings.routes.latest("in").is_some());
+        hub.stop().await;
     }
 }

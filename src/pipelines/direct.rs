@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::intake::{dead_letter, tracked};
-use super::process::{Work, decode, meta, process};
+use super::process::{Work, decode, process};
 use super::{OrderBy, Pipeline, Works};
-use crate::formula::Scope;
+use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Target};
 use crate::queue::{Decoded, NewEntry};
@@ -60,7 +60,7 @@ impl Direct {
         let mut rewound = self.rewound.lock().await;
         self.rewind(&mut rewound).await?;
         let now = self.works.clock.now();
-        let mut run = Run { meta: meta(&self.pipeline.name, MessageId::draw(), now), ..Run::default() };
+        let mut run = Run::default();
         for arrival in arrivals {
             self.one(arrival, now, &mut run).await;
         }
@@ -153,9 +153,8 @@ impl Direct {
         now: Timestamp,
         run: &mut Run,
     ) -> Result<(), Fault> {
-        run.meta.insert("id", id.to_string());
-        let track = self.track(id, &document, headers, &run.meta, now)?;
-        let work = Work { id, time: now, headers, meta: &run.meta, document, start_at: 0, only: None };
+        let track = self.track(id, &document, headers, now)?;
+        let work = Work { id, time: now, headers, document, start_at: 0, only: None };
         let processed = process(&self.pipeline, &self.targets, &*self.works.tables, &Nothing, work).await?;
         if let Some((_, fault)) = processed.failed.into_iter().next() {
             return Err(fault);
@@ -178,15 +177,24 @@ impl Direct {
         id: MessageId,
         document: &Value,
         headers: &Map,
-        meta: &Map,
         now: Timestamp,
     ) -> Result<Vec<(Text, Text)>, Fault> {
         if self.pipeline.track.is_empty() {
             return Ok(Vec::new());
         }
+        let meta = Meta::of(&self.pipeline.name, id, now);
         let tables = &*self.works.tables;
-        let scope =
-            Scope { document, headers, meta, item: None, partner: None, connection: None, time: now, id, tables };
+        let scope = Scope {
+            document,
+            headers,
+            meta: &meta,
+            item: None,
+            partner: None,
+            connection: None,
+            time: now,
+            id,
+            tables,
+        };
         tracked(&self.pipeline, &scope)
     }
 
@@ -232,8 +240,6 @@ struct Run {
     receipts: Vec<Receipt>,
     settlement: Settlement,
     first: Option<MessageId>,
-    /// The `$meta` of each record in turn: only the id changes.
-    meta: Map,
     delivered: u32,
 }
 

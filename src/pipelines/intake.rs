@@ -9,10 +9,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::process::{key_text, meta};
+use super::mask::People;
+use super::process::key_text;
 use super::{Direct, OrderBy, Pipeline, Works, pseudonym, reply};
 use crate::clock::later;
-use crate::formula::{Scope, Template};
+use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver};
 use crate::queue::{Decoded, NewEntry};
@@ -51,8 +52,10 @@ impl Gate {
         let content = || half_hash(&arrival.body);
         let known = decoded.and_then(|document| {
             let id = drawn();
-            let identity = self.identify(&document, &arrival.headers, id, now)?;
-            Ok((identity, document))
+            match self.identify(&document, &arrival.headers, id, now) {
+                Ok(identity) => Ok((identity, document)),
+                Err(fault) => Err(People::of(&self.pipeline, &document).hide(fault)),
+            }
         });
         let position = arrival.position.as_deref().filter(|_| !has_cursor);
         match known {
@@ -90,17 +93,8 @@ impl Gate {
         }
     }
 
-    /// Nothing in the document says what the message is known by.
-    fn is_plain(&self) -> bool {
-        let Pipeline { dedupe, order_by, track, .. } = &*self.pipeline;
-        dedupe.is_none() && matches!(order_by, OrderBy::None) && track.is_empty()
-    }
-
     fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {
-        if self.is_plain() {
-            return Ok(Identity { id: drawn, dedupe: None, key: None, track: Vec::new() });
-        }
-        let meta = meta(&self.pipeline.name, drawn, now);
+        let meta = Meta::of(&self.pipeline.name, drawn, now);
         let scope = Scope {
             document,
             headers,

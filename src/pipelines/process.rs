@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::mask::People;
 use super::{Destination, Pipeline};
-use crate::formula::Tables;
+use crate::formula::{Meta, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::protocols::{Prepared, Target};
 use crate::steps::{Context, Effect, World};
@@ -19,8 +20,6 @@ pub(super) struct Work<'a> {
     pub id: MessageId,
     pub time: Timestamp,
     pub headers: &'a Map,
-    /// Its [`meta`].
-    pub meta: &'a Map,
     /// The document, decoded.
     pub document: Value,
     /// The step to begin with.
@@ -47,15 +46,6 @@ pub(super) struct Routed {
     pub prepared: Prepared,
 }
 
-/// The `$meta` of a message.
-pub(super) fn meta(pipeline: &str, id: MessageId, time: Timestamp) -> Map {
-    let mut meta = Map::with_capacity(3);
-    meta.insert("id", id.to_string());
-    meta.insert("time", time.to_string());
-    meta.insert("pipeline", pipeline);
-    meta
-}
-
 /// The document in `body`: of the pipeline's source, or of a group that goes on after its `aggregate`.
 pub(super) fn decode(pipeline: &Pipeline, body: &Bytes, start_at: u32) -> Result<Value, Fault> {
     if start_at == 0 {
@@ -77,9 +67,11 @@ pub(super) async fn process(
     world: &dyn World,
     work: Work<'_>,
 ) -> Result<Processed, Fault> {
-    let context =
-        Context { headers: work.headers, meta: work.meta, partner: None, time: work.time, id: work.id, tables };
-    let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await?;
+    let people = People::of(pipeline, &work.document);
+    let meta = Meta::of(&pipeline.name, work.id, work.time);
+    let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
+    let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await;
+    let ran = ran.map_err(|fault| people.hide(fault))?;
     let mut processed = Processed { effects: ran.effects, ..Processed::default() };
     let count = pipeline.destinations.len();
     let mut documents = ran.documents;
@@ -94,7 +86,7 @@ pub(super) async fn process(
                 processed.routed.extend(routed);
                 processed.effects.extend(effects);
             }
-            Err(fault) => processed.failed.push((destination.clone(), fault)),
+            Err(fault) => processed.failed.push((destination.clone(), people.hide(fault))),
         }
     }
     Ok(processed)

@@ -16,8 +16,8 @@ use tracing::{Instrument, info, warn};
 
 use super::decide::{Decision, decide, pause};
 use super::intake::dead_letter;
-use super::process::{Processed, Work, decode, meta, process};
-use super::{Destination, Pipeline, Works};
+use super::process::{Processed, Work, decode, process};
+use super::{Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
 use crate::queue::{Decoded, Entry, NewEntry};
@@ -33,6 +33,9 @@ const SETTLES: usize = 2;
 const GROUP_TICK: Duration = Duration::from_secs(1);
 /// Names the only destination of a replay in an entry's headers.
 pub(super) const ONLY: &str = "@only";
+
+/// A run's number, and all that follows from it.
+type Decided = (u64, Settlement);
 
 /// The running stage of one pipeline.
 pub struct Stage {
@@ -61,7 +64,10 @@ impl Stage {
                 let (settlements, settler) = self.settler();
                 if let Err(fault) = self.work(&stop, settlements).await {
                     warn!(code = fault.code(), "the stage rests and starts again: {fault}");
-                    self.works.clock.sleep(pause(failures)).await;
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = self.works.clock.sleep(pause(failures)) => {}
+                    }
                     failures += 1;
                 }
                 // The work has dropped its end: what it handed over is settled, then the settler ends.
@@ -76,24 +82,27 @@ impl Stage {
     }
 
     /// The task that settles, in order, what is sent to it.
-    fn settler(&self) -> (mpsc::Sender<Settlement>, tokio::task::JoinHandle<()>) {
-        let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
+    fn settler(&self) -> (mpsc::Sender<Decided>, tokio::task::JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel::<Decided>(SETTLES);
         let (works, pending) = (self.works.clone(), self.pending.clone());
         let settling = async move {
-            while let Some(settlement) = receiver.recv().await {
+            while let Some((run, settlement)) = receiver.recv().await {
                 if let Err(fault) = settle_for_good(&works, settlement).await {
                     warn!(code = fault.code(), "what was decided is dropped and decided anew: {fault}");
                     return;
                 }
-                pending.committed();
+                pending.committed(run);
             }
         };
         (sender, tokio::spawn(settling.in_current_span()))
     }
 
-    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
+    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Decided>) -> Result<(), Fault> {
         let window = self.works.memory.window(RUN * 4);
         let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
+        // Groups of an `aggregate` that an edit took away still close in their time.
+        let left = self.works.engine.store.due_groups(&self.pipeline.name, Timestamp::MAX, 1).await?;
+        self.has_groups |= !left.is_empty();
         loop {
             self.wait_for_room(stop).await?;
             let entries = tokio::select! {
@@ -101,15 +110,17 @@ impl Stage {
                 entries = consumer.next(RUN) => entries?,
                 () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
             };
-            let mut settlement = Settlement::default();
+            let (run, mut settlement) = (self.pending.begin(), Settlement::default());
             if self.has_groups {
                 self.close_due_groups(&mut settlement).await?;
+            }
+            if entries.is_empty() && settlement.outputs.is_empty() {
+                continue;
             }
             for entry in entries {
                 self.entry(entry, &mut settlement).await;
             }
-            self.pending.submitted();
-            if settlements.send(settlement).await.is_err() {
+            if settlements.send((run, settlement)).await.is_err() {
                 return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
             }
         }
@@ -142,6 +153,10 @@ impl Stage {
         let decoded = entry.decoded.take();
         match self.process(&entry, decoded).await {
             Ok(processed) => {
+                if let Some(due) = tried_again(&processed, attempts, now) {
+                    settlement.retries.push(Retry { at, due, counts: true });
+                    return;
+                }
                 self.metrics.processed.inc();
                 settlement.ended.push(at);
                 self.keep(&entry, processed, settlement, now);
@@ -160,7 +175,6 @@ impl Stage {
             id: entry.message,
             time: entry.time,
             headers: &entry.headers,
-            meta: &meta(&self.pipeline.name, entry.message, entry.time),
             document,
             start_at: entry.start_at as usize,
             only,
@@ -207,7 +221,7 @@ impl Stage {
     fn effect(&self, entry: &NewEntry, index: usize, effect: Effect, settlement: &mut Settlement) {
         match effect {
             Effect::Remember { table, key, row, until } => {
-                self.pending.remember(&table, &key, &row);
+                self.pending.remember(&table, &key, &row, entry.time);
                 settlement.rows.push(RowWrite { table, key, row, time: entry.time, until: Some(until) });
             }
             Effect::Join { group, member, closes } => {
@@ -234,7 +248,8 @@ impl Stage {
         settlement: &mut Settlement,
     ) {
         self.pending.close(&group, window);
-        // The step was there when the group was opened; if an edit removed it since, the group goes on at the end.
+        // The step was there when the group was opened; if an edit moved it since, the group goes on after it all the same,
+        // and at the end if it was removed.
         let start_at = self.pipeline.steps.after(&group.step).unwrap_or(self.pipeline.steps.len());
         let id = MessageId::derive(&[
             group.pipeline.as_bytes(),
@@ -259,8 +274,8 @@ impl Stage {
 
     async fn close_due_groups(&mut self, settlement: &mut Settlement) -> Result<(), Fault> {
         let now = self.works.clock.now();
-        let due = self.works.engine.store.due_groups(now, 100).await?;
-        for DueGroup { key, group } in due.into_iter().filter(|due| due.key.pipeline == self.pipeline.name) {
+        let due = self.works.engine.store.due_groups(&self.pipeline.name, now, 100).await?;
+        for DueGroup { key, group } in due {
             // What this stage decided since stands over what the store had.
             let group = self.pending.group(&key).unwrap_or(group);
             if group.members.is_empty() {
@@ -320,6 +335,10 @@ impl Stage {
         warn!(message = %entry.message, destination = %destination.name, code = fault.code(), "to dead letters: {fault}");
         let name = destination.name.clone();
         settlement.hops.push(self.hop(entry, id, Event::Dead, Some(name.clone()), Some(fault.code().into()), now));
+        // Its replay comes through this queue, so the key waits here.
+        if let Some(key) = entry.key.as_ref().filter(|_| destination.on_error.then == Then::HoldKey) {
+            settlement.held.push((entry.queue.clone(), key.clone()));
+        }
         let mut replay = entry.clone();
         replay.headers.insert(ONLY, name.clone());
         let mut dead = dead_letter(replay, &self.pipeline.name, Some(&name), fault, 1, now);
@@ -339,6 +358,19 @@ impl Stage {
         let pipeline = self.pipeline.name.clone();
         Hop { origin: entry.origin, message, pipeline, at, event, destination: to, note, count: 1, track: Vec::new() }
     }
+}
+
+/// When the whole message is tried again, where a destination's own steps met a fault that may pass (the store was busy) and
+/// the destination has attempts left. Nothing of it is settled then, so that no other destination gets it twice.
+fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<Timestamp> {
+    let due = |(destination, fault): &(Arc<Destination>, Fault)| match fault.next() {
+        Next::Retry { .. } => match decide(&destination.on_error, attempts, attempts, fault, now) {
+            Decision::RetryAt { due } => Some(due),
+            Decision::Pause { .. } | Decision::GiveUp { .. } => None,
+        },
+        Next::Reconnect | Next::Refuse | Next::Misconfigured => None,
+    };
+    processed.failed.iter().filter_map(due).max()
 }
 
 /// Settles, however long the store takes to be well again: the outcome is decided, and until it is on disk nothing else is
@@ -361,16 +393,17 @@ pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Re
     }
 }
 
-/// What was decided and is not committed yet: later messages see it.
+/// What was decided and is not committed yet: later messages see it. Each thing carries the number of the run that touched it
+/// last, and goes once that run is on disk.
 #[derive(Clone, Default)]
 struct Pending(Arc<Mutex<PendingState>>);
 
 #[derive(Default)]
 struct PendingState {
-    /// Settlements handed over and not committed.
-    under_way: usize,
-    rows: HashMap<(Text, Text), Map>,
-    groups: HashMap<GroupKey, Group>,
+    /// The run being processed.
+    run: u64,
+    rows: HashMap<(Text, Text), (u64, Timestamp, Map)>,
+    groups: HashMap<GroupKey, (u64, Group)>,
 }
 
 impl Pending {
@@ -378,39 +411,48 @@ impl Pending {
         self.0.lock().expect("no code panics while holding what is pending")
     }
 
-    fn submitted(&self) {
-        self.state().under_way += 1;
+    /// A run begins; gives its number.
+    fn begin(&self) -> u64 {
+        let mut state = self.state();
+        state.run += 1;
+        state.run
     }
 
-    /// A settlement is on disk; once all are, the store says it all.
-    fn committed(&self) {
+    /// This run and those before it are on disk: what no later one touched is in the store.
+    fn committed(&self, run: u64) {
         let mut state = self.state();
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            state.rows.clear();
-            state.groups.clear();
-        }
+        state.rows.retain(|_, (touched, ..)| *touched > run);
+        state.groups.retain(|_, (touched, _)| *touched > run);
     }
 
     fn row(&self, table: &Text, key: &Text) -> Option<Map> {
-        self.state().rows.get(&(table.clone(), key.clone())).cloned()
+        self.state().rows.get(&(table.clone(), key.clone())).map(|(_, _, row)| row.clone())
     }
 
-    fn remember(&self, table: &Text, key: &Text, row: &Map) {
-        self.state().rows.insert((table.clone(), key.clone()), row.clone());
+    /// As in the store, an older message's row never covers a newer one's.
+    fn remember(&self, table: &Text, key: &Text, row: &Map, time: Timestamp) {
+        let mut state = self.state();
+        let (run, place) = (state.run, (table.clone(), key.clone()));
+        if state.rows.get(&place).is_none_or(|(_, written, _)| *written <= time) {
+            state.rows.insert(place, (run, time, row.clone()));
+        }
     }
 
     fn group(&self, key: &GroupKey) -> Option<Group> {
-        self.state().groups.get(key).cloned()
+        self.state().groups.get(key).map(|(_, group)| group.clone())
     }
 
     fn hold(&self, key: &GroupKey, group: &Group) {
-        self.state().groups.insert(key.clone(), group.clone());
+        let mut state = self.state();
+        let run = state.run;
+        state.groups.insert(key.clone(), (run, group.clone()));
     }
 
     fn join(&self, key: &GroupKey, member: &Value, at: Timestamp) {
         let mut state = self.state();
-        let group = state.groups.entry(key.clone()).or_default();
+        let run = state.run;
+        let (touched, group) = state.groups.entry(key.clone()).or_default();
+        *touched = run;
         group.opened.get_or_insert(at);
         group.members.push(member.clone());
     }

@@ -249,8 +249,8 @@ pub trait Store: Send + Sync {
 
     async fn group(&self, key: &GroupKey) -> Result<Group, Fault>;
 
-    /// Groups whose closing time is not after `now`, at most `most`.
-    async fn due_groups(&self, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault>;
+    /// Groups of a pipeline whose closing time is not after `now`, at most `most`.
+    async fn due_groups(&self, pipeline: &str, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault>;
 
     /// In the order they were given up. Fewer than `most` may come where their bytes are many: an empty answer is the end.
     async fn dead_letters(&self, filter: DeadFilter) -> Result<Vec<DeadLetter>, Fault>;

@@ -202,7 +202,7 @@ impl Store for Model {
         Ok(Group::default())
     }
 
-    async fn due_groups(&self, _: Timestamp, _: u32) -> Result<Vec<DueGroup>, Fault> {
+    async fn due_groups(&self, _: &str, _: Timestamp, _: u32) -> Result<Vec<DueGroup>, Fault> {
         Ok(Vec::new())
     }
 

@@ -123,6 +123,12 @@ impl Routes {
         Ok(Mounted { routes: self.clone(), path: path.into(), number })
     }
 
+    /// The number of what `owner` mounted last; a later mount has a larger one.
+    pub fn latest(&self, owner: &str) -> Option<u64> {
+        let table = self.table.load();
+        table.values().flatten().filter(|mount| mount.owner == owner).map(|mount| mount.number).max()
+    }
+
     pub(super) fn find(&self, path: &str, method: &Method) -> Found {
         let table = self.table.load();
         let Some(mounts) = table.get(path) else { return Found::Nothing };

@@ -61,13 +61,13 @@ pub fn read(connection: &Connection, key: &GroupKey) -> Result<Group, Fault> {
     }
 }
 
-pub fn due(connection: &Connection, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault> {
+pub fn due(connection: &Connection, pipeline: &str, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault> {
     let snapshot = connection.unchecked_transaction()?;
     let mut statement = snapshot.prepare_cached(
-        "SELECT number, window, opened, pipeline, step, key FROM grouping WHERE closes IS NOT NULL AND closes <= ?
-         ORDER BY closes LIMIT ?",
+        "SELECT number, window, opened, pipeline, step, key FROM grouping
+         WHERE closes IS NOT NULL AND closes <= ? AND pipeline = ? ORDER BY closes LIMIT ?",
     )?;
-    let mut rows = statement.query(params![nanoseconds(now), most])?;
+    let mut rows = statement.query(params![nanoseconds(now), pipeline, most])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
         let text = |column| row.get::<_, String>(column);

@@ -107,8 +107,9 @@ impl Store for SqliteStore {
         self.file.read(move |connection| groups::read(connection, &key)).await
     }
 
-    async fn due_groups(&self, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault> {
-        self.file.read(move |connection| groups::due(connection, now, most)).await
+    async fn due_groups(&self, pipeline: &str, now: Timestamp, most: u32) -> Result<Vec<DueGroup>, Fault> {
+        let pipeline = pipeline.to_owned();
+        self.file.read(move |connection| groups::due(connection, &pipeline, now, most)).await
     }
 
     async fn dead_letters(&self, filter: DeadFilter) -> Result<Vec<DeadLetter>, Fault> {
