@@ -24,7 +24,7 @@ use crate::queue::{Consumer, Entry, NewEntry};
 use crate::store::{Event, Hop, Retry, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
 
-/// Outcomes waiting while others commit; together with these they are one commit.
+/// Outcomes waiting while others commit; together they are the next commit.
 const SETTLES: usize = 64;
 
 /// The running lane of one destination.
@@ -46,17 +46,9 @@ struct Shared {
 struct Verdict {
     /// The lane rests until then.
     rest: Option<(Timestamp, Fault)>,
+    /// What was delivered cannot be settled: the lane begins anew with what the queue hands out.
+    lost: Option<Fault>,
     delivered: bool,
-    /// What is to be kept of the run.
-    settlement: Settlement,
-}
-
-/// What a running lane keeps in mind.
-struct Progress {
-    under_way: JoinSet<Verdict>,
-    settlements: mpsc::Sender<Settlement>,
-    /// Rests in a row.
-    pauses: u32,
 }
 
 impl Lane {
@@ -112,51 +104,52 @@ impl Lane {
     }
 
     async fn work(&self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
-        let batch = self.shared.target.batch().max(1);
-        let concurrency = if batch > 1 { 1 } else { self.shared.destination.concurrency };
+        let (batch, concurrency) = self.at_once();
         let window = self.shared.works.memory.window((batch * concurrency * 4).max(256));
         let mut consumer = self.shared.works.engine.queue.consume(&self.shared.destination.queue, window).await?;
-        let mut progress = Progress { under_way: JoinSet::new(), settlements, pauses: 0 };
-        let ended = self.take(&mut *consumer, &mut progress, (batch, concurrency), stop).await;
-        // Also after a fault: what is under way ends, and is settled, before the lane begins anew, or one message would be
-        // under way twice.
-        while let Some(verdict) = progress.under_way.join_next().await {
-            if let Ok(verdict) = verdict
-                && progress.settlements.send(verdict.settlement).await.is_err()
-            {
-                warn!("the settling task has ended: what was delivered last is handed out again");
-            }
-        }
+        let mut under_way: JoinSet<Verdict> = JoinSet::new();
+        let ended = self.take(&mut *consumer, &mut under_way, &settlements, stop).await;
+        // Also after a fault: what is under way ends before the lane begins anew, or one message would be under way twice.
+        while under_way.join_next().await.is_some() {}
         ended
+    }
+
+    /// Deliveries in one call of the target, and calls at once.
+    fn at_once(&self) -> (usize, usize) {
+        let batch = self.shared.target.batch().max(1);
+        (batch, if batch > 1 { 1 } else { self.shared.destination.concurrency })
     }
 
     /// Takes entries and delivers them until `stop`.
     async fn take(
         &self,
         consumer: &mut dyn Consumer,
-        progress: &mut Progress,
-        (batch, concurrency): (usize, usize),
+        under_way: &mut JoinSet<Verdict>,
+        settlements: &mpsc::Sender<Settlement>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
+        let (batch, concurrency) = self.at_once();
+        let mut pauses = 0;
         self.shared.metrics.up.set(1);
         loop {
-            while progress.under_way.len() >= concurrency {
-                let Some(verdict) = progress.under_way.join_next().await else { break };
-                self.judge(verdict, progress, stop).await?;
+            while under_way.len() >= concurrency {
+                let Some(verdict) = under_way.join_next().await else { break };
+                self.judge(verdict, &mut pauses, under_way, stop).await?;
             }
-            let room = if batch > 1 { batch } else { concurrency - progress.under_way.len() };
+            let room = if batch > 1 { batch } else { concurrency - under_way.len() };
             tokio::select! {
                 // A verdict first: it may say that the peer is away.
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(verdict) = progress.under_way.join_next(), if !progress.under_way.is_empty() => {
-                    self.judge(verdict, progress, stop).await?;
+                Some(verdict) = under_way.join_next(), if !under_way.is_empty() => {
+                    self.judge(verdict, &mut pauses, under_way, stop).await?;
                 }
                 entries = consumer.next(room) => {
-                    let runs = if batch > 1 { vec![entries?] } else { entries?.into_iter().map(|one| vec![one]).collect() };
+                    let entries = entries?;
+                    let runs = if batch > 1 { vec![entries] } else { entries.into_iter().map(|one| vec![one]).collect() };
                     for run in runs {
-                        let delivering = self.shared.clone().deliver(run, progress.pauses);
-                        progress.under_way.spawn(delivering.in_current_span());
+                        let delivering = self.shared.clone().deliver(run, pauses, settlements.clone());
+                        under_way.spawn(delivering.in_current_span());
                     }
                 }
             }
@@ -167,7 +160,8 @@ impl Lane {
     async fn judge(
         &self,
         verdict: Result<Verdict, tokio::task::JoinError>,
-        progress: &mut Progress,
+        pauses: &mut u32,
+        under_way: &mut JoinSet<Verdict>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
         let mut rest = None;
@@ -175,15 +169,15 @@ impl Lane {
         while let Some(verdict) = verdicts.pop() {
             match verdict {
                 Ok(verdict) => {
-                    if progress.settlements.send(verdict.settlement).await.is_err() {
-                        return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
+                    if let Some(fault) = verdict.lost {
+                        return Err(fault);
                     }
                     if verdict.delivered {
-                        progress.pauses = 0;
+                        *pauses = 0;
                     }
                     if let Some((until, fault)) = verdict.rest {
                         rest = Some((until, fault));
-                        while let Some(other) = progress.under_way.join_next().await {
+                        while let Some(other) = under_way.join_next().await {
                             verdicts.push(other);
                         }
                     }
@@ -199,10 +193,10 @@ impl Lane {
         }
         let Some((until, fault)) = rest else { return Ok(()) };
         self.shared.metrics.up.set(0);
-        if progress.pauses == 0 {
+        if *pauses == 0 {
             warn!(code = fault.code(), "the lane rests until its peer is well: {fault}");
         }
-        progress.pauses += 1;
+        *pauses += 1;
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.shared.works.clock.sleep_until(until) => {}
@@ -213,7 +207,12 @@ impl Lane {
 }
 
 impl Shared {
-    async fn deliver(self: Arc<Self>, entries: Vec<Entry>, pauses: u32) -> Verdict {
+    async fn deliver(
+        self: Arc<Self>,
+        entries: Vec<Entry>,
+        pauses: u32,
+        settlements: mpsc::Sender<Settlement>,
+    ) -> Verdict {
         let deliveries: Vec<Delivery> = entries.iter().map(as_delivery).collect();
         let timer = self.metrics.seconds.start_timer();
         let outcomes = match deliveries.as_slice() {
@@ -222,24 +221,35 @@ impl Shared {
         };
         timer.observe_duration();
         let now = self.works.clock.now();
+        let mut settlement = Settlement::default();
         let mut verdict = Verdict::default();
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
             match outcome {
                 Ok(note) => {
                     verdict.delivered = true;
                     self.metrics.delivered.inc();
-                    verdict.settlement.hops.push(self.hop(&entry.entry, Event::Delivered, note, now));
-                    verdict.settlement.ended.push(entry.at);
+                    settlement.hops.push(self.hop(&entry.entry, Event::Delivered, note, now));
+                    settlement.ended.push(entry.at);
                 }
-                Err(fault) => self.failed(entry, fault, pauses, &mut verdict, now),
+                Err(fault) => self.failed(entry, fault, pauses, &mut settlement, &mut verdict, now),
             }
+        }
+        if settlements.send(settlement).await.is_err() {
+            verdict.lost = Some(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
         }
         verdict
     }
 
-    fn failed(&self, entry: Entry, fault: Fault, pauses: u32, verdict: &mut Verdict, now: Timestamp) {
+    fn failed(
+        &self,
+        entry: Entry,
+        fault: Fault,
+        pauses: u32,
+        out: &mut Settlement,
+        verdict: &mut Verdict,
+        now: Timestamp,
+    ) {
         let Entry { at, attempts, entry } = entry;
-        let out = &mut verdict.settlement;
         match decide(&self.destination.on_error, attempts, pauses, &fault, now) {
             Decision::RetryAt { due } => {
                 self.metrics.retries.inc();

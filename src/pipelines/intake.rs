@@ -93,16 +93,7 @@ impl Gate {
         }
     }
 
-    /// Nothing in the document says what the message is known by.
-    fn is_plain(&self) -> bool {
-        let Pipeline { dedupe, order_by, track, .. } = &*self.pipeline;
-        dedupe.is_none() && matches!(order_by, OrderBy::None) && track.is_empty()
-    }
-
     fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {
-        if self.is_plain() {
-            return Ok(Identity { id: drawn, dedupe: None, key: None, track: Vec::new() });
-        }
         let meta = Meta::of(&self.pipeline.name, drawn, now);
         let scope = Scope {
             document,

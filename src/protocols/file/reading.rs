@@ -16,8 +16,9 @@ use crate::codecs::{Codec, Record, Records};
 use crate::message::{Fault, Map, Value};
 use crate::protocols::Arrival;
 
-/// A batch closes at so many records or bytes, whichever comes first. Each costs a sync or two, so they are large.
-pub const BATCH_RECORDS: usize = 500;
+/// A batch closes at so many records or bytes, whichever comes first. Those that were read while others were stored are stored
+/// together, so they need not be large for the syncs they cost.
+pub const BATCH_RECORDS: usize = 1_024;
 const BATCH_BYTES: usize = 512 * 1024;
 
 /// What one commit will hold.
