@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::counted;
 use super::{Context, output};
 use crate::config::Severity;
 use crate::pipelines::{load, refuses};
@@ -24,10 +25,13 @@ impl Check {
             let count = |severity| loaded.problems.iter().filter(|problem| problem.severity == severity).count();
             let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
             match &loaded.configuration {
-                Some(configuration) if warnings == 0 => {
-                    println!("No problem found in {} pipelines.", configuration.pipelines.len());
+                Some(configuration) if configuration.pipelines.is_empty() => {
+                    println!("No pipeline: each has a folder of its own, pipelines/NAME/pipeline.yaml.");
                 }
-                _ => println!("{errors} errors, {warnings} warnings."),
+                Some(configuration) if warnings == 0 => {
+                    println!("No problem found in {}.", counted(configuration.pipelines.len(), "pipeline"));
+                }
+                _ => println!("{}, {}.", counted(errors, "error"), counted(warnings, "warning")),
             }
         }
         Ok(if refuses(&loaded.problems, self.strict) { output::found() } else { ExitCode::SUCCESS })

@@ -159,7 +159,7 @@ async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<St
         }
     }
     if !context.json {
-        println!("{count} messages go again.");
+        println!("Sent again: {}.", output::counted(count, "message"));
     }
     Ok(ExitCode::SUCCESS)
 }

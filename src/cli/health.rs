@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Context, output};
-use crate::message::Value;
+use crate::message::{Map, Value, json};
 
 #[derive(Debug, Args)]
 pub struct Health {}
@@ -17,6 +17,13 @@ impl Health {
         };
         let reasons = answer.get("not_ready").and_then(Value::as_list).unwrap_or_default();
         let running = answer.get("running") == Some(&Value::Bool(true));
+        if context.json {
+            let out: Map =
+                [("running", Value::Bool(running)), ("reasons", Value::List(reasons.to_vec()))].into_iter().collect();
+            println!("{}", json::to_text(&out.into()));
+            let ready = running && reasons.is_empty();
+            return Ok(if ready { ExitCode::SUCCESS } else { output::found() });
+        }
         if running && reasons.is_empty() {
             println!("ready");
             return Ok(ExitCode::SUCCESS);

@@ -50,11 +50,14 @@ impl Run {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => {
-                    if let Err(StartError::Configuration(problems)) = hub.reload().await {
+                _ = hangup.recv() => tokio::select! {
+                    // A reload may wait for a peer; a stop does not wait for it.
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    reloaded = hub.reload() => if let Err(StartError::Configuration(problems)) = reloaded {
                         output::problems(context, &problems.0);
-                    }
-                }
+                    },
+                },
             }
         }
         hub.stop().await;

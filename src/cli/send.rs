@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::{Context, output};
+use crate::hub::MAX_SENT;
 use crate::message::json;
 
 #[derive(Debug, Args)]
@@ -22,7 +23,14 @@ pub struct Send {
 
 impl Send {
     pub async fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
-        let bytes = std::fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        let cannot = || format!("cannot read {}", self.file.display());
+        let size = std::fs::metadata(&self.file).with_context(cannot)?.len();
+        anyhow::ensure!(
+            size <= MAX_SENT,
+            "{} has {size} bytes; by hand {MAX_SENT} can be sent at most: leave it where the pipeline's source takes it",
+            self.file.display()
+        );
+        let bytes = std::fs::read(&self.file).with_context(cannot)?;
         let question =
             output::question("send", [("pipeline", Some(self.to.clone())), ("body", Some(STANDARD.encode(bytes)))]);
         let Some(answer) = output::office(context, question).await? else { return Ok(output::found()) };
@@ -35,7 +43,7 @@ impl Send {
                 let (outcome, id) = (output::word(receipt, "outcome"), output::word(receipt, "id"));
                 println!("{id}  {}", said(outcome));
             }
-            println!("{} messages.", receipts.len());
+            println!("{}.", output::counted(receipts.len(), "message"));
         }
         Ok(if refused { output::found() } else { ExitCode::SUCCESS })
     }

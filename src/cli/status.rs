@@ -29,13 +29,16 @@ impl Status {
             }
         }
         output::table(&["QUEUE", "WAITING"], &rows);
+        for (queue, count) in answer.get("left_over").and_then(Value::as_map).into_iter().flat_map(|map| map.iter()) {
+            let count = count.plain().unwrap_or_default();
+            println!("\n{count} waiting in {queue}, which no pipeline takes any more: bring back what was called so");
+        }
         for (pipeline, count) in
             answer.get("dead_letters").and_then(Value::as_map).into_iter().flat_map(|map| map.iter())
         {
-            println!(
-                "\n{} dead letters of {pipeline}: raccord dead list --pipeline {pipeline}",
-                count.plain().unwrap_or_default()
-            );
+            let count = count.plain().and_then(|count| count.parse().ok()).unwrap_or_default();
+            let letters = output::counted(count, "dead letter");
+            println!("\n{letters} of {pipeline}: raccord dead list --pipeline {pipeline}");
         }
         for reason in answer.get("not_ready").and_then(Value::as_list).unwrap_or_default() {
             println!("\nnot ready: {}", reason.plain().unwrap_or_default());

@@ -85,7 +85,7 @@ mod tests {
         decodes(
             "{}",
             b"\"caf\xE9\"",
-            "DECODE-JSON: the message is not JSON: invalid unicode code point (line 1 column 5)",
+            "DECODE-JSON: the message is not JSON: a character that is not UTF-8 (line 1 column 5)",
         );
     }
 

@@ -67,9 +67,15 @@ pub fn in_formula(fault: Fault, text: &str) -> Fault {
 }
 
 /// An operand for a sentence: `` `$.qty` is text ('12') ``, or `'12' is text`.
+///
+/// What comes from a connection's settings may be a credential: it is not shown.
 pub fn operand(expression: &Expression, value: &Value) -> String {
+    let mut secret = false;
+    expression.paths(&mut |path| secret |= path.is_secret());
     match (&expression.kind, value) {
         (ExpressionKind::Path(path), Value::Null) => format!("`{}` is null", path.text()),
+        (ExpressionKind::Path(path), value) if secret => format!("`{}` is {}", path.text(), value.kind()),
+        (_, value) if secret => format!("what comes from `$connection` is {}", value.kind()),
         (ExpressionKind::Path(path), value) => format!("`{}` is {} ({})", path.text(), value.kind(), shown(value)),
         (ExpressionKind::Constant(_), Value::Null) => "null".to_owned(),
         (_, value) => format!("{} is {}", shown(value), value.kind()),

@@ -91,6 +91,11 @@ impl Path {
         self.0.rest.is_none()
     }
 
+    /// Whether it may find a secret: a connection's settings hold credentials.
+    pub(super) fn is_secret(&self) -> bool {
+        self.0.root == Root::Connection
+    }
+
     /// Whether it is `$index`, always a number.
     pub(super) fn is_index(&self) -> bool {
         self.0.root == Root::Index
@@ -223,7 +228,7 @@ fn start<'v>(root: Root, frame: &Frame<'v>) -> Option<Start<'v>> {
         Root::Outer => frame.outer.map(Start::Value),
         Root::Index => scope.item.map(|(_, index)| Start::Number(index)),
         Root::Headers => Some(Start::Map(scope.headers)),
-        Root::Meta => Some(Start::Map(scope.meta)),
+        Root::Meta => Some(Start::Map(scope.meta.map())),
         Root::Partner => scope.partner.map(Start::Value),
         Root::Connection => scope.connection.map(Start::Value),
     }

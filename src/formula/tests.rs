@@ -212,6 +212,27 @@ fn kinds_are_not_guessed() {
 }
 
 #[test]
+fn credentials_are_not_shown() {
+    let sample = Sample::new(ORDER);
+    let connection = Sample::new(r#"{ "key": "s3cret" }"#).document;
+    let scope = super::Scope { connection: Some(&connection), ..sample.scope() };
+    for text in [
+        "$connection.key * 2",
+        "concat('Bearer ', $connection.key) == 5",
+        "email($connection.key)",
+        "$connection.key in [1]",
+    ] {
+        let Ok(formula) = Formula::parse(text) else { continue };
+        let said = formula.evaluate(&scope).expect_err(text).to_string();
+        assert!(said.contains("$connection") && !said.contains("s3cret"), "{said}");
+    }
+    assert_eq!(
+        Formula::parse("$connection.key").expect("a path").evaluate(&scope).expect("a value").to_string(),
+        "\"s3cret\""
+    );
+}
+
+#[test]
 fn results_are_bounded() {
     let text = "replace(pad_left('', 1000000, 'x'), 'x', pad_left('', 1000, 'y'))";
     assert!(evaluate(text).starts_with("FORMULA-LIMIT"), "{}", evaluate(text));
@@ -360,5 +381,9 @@ fn deep_and_long_formulas_are_refused() {
         assert!(Formula::parse(&text).is_err());
     }
     assert!(Path::parse(&format!("$[?{}@.a{}]", "(".repeat(2_000), ")".repeat(2_000))).is_err());
-    assert!(Formula::parse(&format!("1{}", "+1".repeat(200))).is_ok());
+    // What is taken is evaluated within a thread's stack.
+    gives(&format!("1{}", "+1".repeat(250)), "251");
+    gives(&format!("{}1{}", "abs(".repeat(60), ")".repeat(60)), "1");
+    let deep = Sample::new(&format!("{}1{}", "[".repeat(120), "]".repeat(120)));
+    assert!(Path::parse("$..*").expect("a path").find(&deep.scope()).is_ok());
 }

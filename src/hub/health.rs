@@ -1,5 +1,6 @@
 //! The listener: the protocols' paths, `/health/live`, `/health/ready`, `/metrics`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
-use crate::message::{Map, Value, json};
+use crate::message::{Map, Text, Value, json};
+use crate::pipelines::{Pipeline, Works};
 
 /// Serves until `stop`.
 pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken) {
@@ -49,6 +51,11 @@ impl Hub {
         reasons
     }
 
+    /// Queues with messages that no pipeline takes any more: it, or one of its destinations, was renamed or removed.
+    pub fn left_over(&self) -> Vec<(Text, u64)> {
+        left_over(&self.works, &self.registry.pipelines())
+    }
+
     /// Sets the gauges that are read from the queue and the store.
     async fn measure(&self) {
         let now = self.works.clock.now();
@@ -65,4 +72,13 @@ impl Hub {
             self.works.metrics.dead_letters(&counts);
         }
     }
+}
+
+pub(super) fn left_over(works: &Works, pipelines: &[Arc<Pipeline>]) -> Vec<(Text, u64)> {
+    let taken: HashSet<&Text> = pipelines
+        .iter()
+        .flat_map(|pipeline| pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]))
+        .collect();
+    let queues = works.engine.queue.queues().into_iter();
+    queues.filter(|(name, entries)| *entries > 0 && !taken.contains(name)).collect()
 }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use office::{Office, ask};
+pub use office::{MAX_SENT, Office, ask};
 pub use registry::Registry;
 pub use reload::Changes;
 
@@ -139,8 +139,9 @@ impl Hub {
         info!("the hub stops");
         // First what could start something: listener, watch, office. Then the pipelines, sources first.
         self.stop.cancel();
-        let _no_reload = self.reloading.lock().await;
         let within = self.settings.stop_within;
+        // A reload under way may wait for a peer, or for room on the disk: the stop does not wait for ever with it.
+        let _no_reload = tokio::time::timeout(within, self.reloading.lock()).await;
         if tokio::time::timeout(within, self.registry.stop_all()).await.is_err() {
             warn!(?within, "not everything ended in time: the rest waits in the queue for the next start");
         }

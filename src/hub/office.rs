@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Hub, Options, StartError, open_works};
+use super::{Hub, Options, StartError, health, open_works};
 use crate::config::render;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::pipelines::{self, Configuration, Gate, Works, mask};
@@ -25,6 +25,8 @@ use crate::store::{DeadFilter, DeadLetter, Hop};
 
 /// Largest question: a message sent in by hand.
 const MAX_QUESTION: u64 = 64 << 20;
+/// Largest file that is sent in by hand, which base64 makes a third longer.
+pub const MAX_SENT: u64 = 45 << 20;
 const SOCKET: &str = "raccord.sock";
 
 /// Answers what people ask.
@@ -90,7 +92,7 @@ impl Office {
         let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name).ok_or_else(unknown)?;
         let headers = question.get("headers").and_then(Value::as_map).cloned().unwrap_or_default();
         let mut receipts = Vec::new();
-        for arrivals in arrivals(pipeline, Bytes::from(body), &headers) {
+        for arrivals in arrivals(pipeline, Bytes::from(body), headers) {
             for receipt in gate.receive(arrivals, None).await? {
                 let outcome = format!("{:?}", receipt.outcome).to_lowercase();
                 let map: Map = [("id", receipt.id.to_string()), ("outcome", outcome)].into_iter().collect();
@@ -211,6 +213,9 @@ impl Office {
         };
         out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
         out.insert("pipelines", list);
+        let left = health::left_over(&self.works, &self.pipelines);
+        let left = left.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX)));
+        out.insert("left_over", left.collect::<Map>());
         let dead = self.works.engine.store.dead_count().await?;
         let dead: Map =
             dead.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect();
@@ -219,30 +224,35 @@ impl Office {
     }
 }
 
-/// A file sent in by hand: one message, or one a record where the pipeline takes records.
-fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: &Map) -> Vec<Vec<Arrival>> {
-    let arrival = |body, document, fault| Arrival { body, document, headers: headers.clone(), position: None, fault };
-    let input = || Box::new(std::io::Cursor::new(body.clone()));
-    let records = if pipeline.takes_records() { pipeline.codec.records(input()) } else { None };
-    let Some(mut records) = records else { return vec![vec![arrival(body, None, None)]] };
-    let mut out = vec![Vec::new()];
-    while let Some(record) = records.next() {
-        let one = match record {
-            Ok(record) => {
-                let bytes = record.bytes();
-                match record.document {
-                    Ok(document) => arrival(bytes, Some(document), None),
-                    Err(fault) => arrival(bytes, None, Some(fault)),
-                }
-            }
-            Err(fault) => arrival(body.clone(), None, Some(fault)),
-        };
-        match out.last_mut() {
-            Some(last) if last.len() < 1000 => last.push(one),
-            _ => out.push(vec![one]),
+/// Most records handed over at once.
+const RECORDS: usize = 1000;
+
+/// A file sent in by hand: one message, or one a record where the pipeline takes records, some at a time.
+fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: Map) -> impl Iterator<Item = Vec<Arrival>> + Send {
+    let input = Box::new(std::io::Cursor::new(body.clone()));
+    let mut records = if pipeline.takes_records() { pipeline.codec.records(input) } else { None };
+    let mut whole = records.is_none().then(|| body.clone());
+    std::iter::from_fn(move || {
+        let arrival =
+            |body, document, fault| Arrival { body, document, headers: headers.clone(), position: None, fault };
+        if let Some(body) = whole.take() {
+            return Some(vec![arrival(body, None, None)]);
         }
-    }
-    out
+        let mut some = Vec::new();
+        while let Some(record) = records.as_mut().filter(|_| some.len() < RECORDS).and_then(|records| records.next()) {
+            some.push(match record {
+                Ok(record) => {
+                    let bytes = record.bytes();
+                    match record.document {
+                        Ok(document) => arrival(bytes, Some(document), None),
+                        Err(fault) => arrival(bytes, None, Some(fault)),
+                    }
+                }
+                Err(fault) => arrival(body.clone(), None, Some(fault)),
+            });
+        }
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 fn id(question: &Value) -> Result<MessageId, Fault> {
@@ -349,16 +359,25 @@ async fn converse(hub: Arc<Hub>, stream: UnixStream) {
 
 /// Asks the hub that runs on `data`; `None` where none does.
 pub async fn ask(data: &Path, question: &Value) -> Option<Result<Value, (Text, String)>> {
-    let mut stream = UnixStream::connect(socket(data)).await.ok()?;
-    let mut text = json::to_text(question);
-    text.push('\n');
-    stream.write_all(text.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.ok()?;
-    let answer = json::read(&answer).ok()?;
+    let stream = UnixStream::connect(socket(data)).await.ok()?;
+    let answer = match converse_with(stream, question).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Some(Err(("OFFICE-GONE".into(), format!("the hub hung up before it answered: {error}"))));
+        }
+    };
     if let Some(fault) = answer.get("fault") {
         let word = |name: &str| fault.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
         return Some(Err((word("code").into(), word("what"))));
     }
     Some(Ok(answer.get("ok").cloned().unwrap_or_default()))
+}
+
+async fn converse_with(mut stream: UnixStream, question: &Value) -> std::io::Result<Value> {
+    let mut text = json::to_text(question);
+    text.push('\n');
+    stream.write_all(text.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    json::read(&answer).map_err(|error| std::io::Error::other(error.to_string()))
 }

@@ -3,6 +3,8 @@
 //! Folders are watched, not files: editors and mounted ConfigMaps replace files by renaming. A burst of notices is one reload,
 //! [`QUIET`] after the last; a poll catches what the system does not tell.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ use crate::config::render;
 use crate::message::Fault;
 
 const QUIET: Duration = Duration::from_millis(300);
+const FOLDERS: [&str; 3] = ["config", "pipelines", "connectors"];
+/// Folders within folders that are looked into.
+const DEPTH: usize = 8;
 const POLL: Duration = Duration::from_secs(30);
 
 pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle<()>, StartError> {
@@ -28,7 +33,7 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
         }
     })
     .map_err(|error| Fault::misconfigured("HUB-WATCH", "cannot watch the configuration for changes").cause(error))?;
-    for folder in ["config", "pipelines", "connectors"] {
+    for folder in FOLDERS {
         let path = hub.options.folder.join(folder);
         if path.is_dir()
             && let Err(error) = watcher.watch(&path, RecursiveMode::Recursive)
@@ -38,11 +43,17 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
     }
     Ok(tokio::spawn(async move {
         let _watcher = watcher;
+        let mut seen = state_of(&hub.options.folder);
         loop {
-            tokio::select! {
+            let noticed = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = notices.recv() => {}
-                () = tokio::time::sleep(POLL) => {}
+                _ = notices.recv() => true,
+                () = tokio::time::sleep(POLL) => false,
+            };
+            // A mistake that stands is told once, not at every look.
+            let now = state_of(&hub.options.folder);
+            if std::mem::replace(&mut seen, now) == now && !noticed {
+                continue;
             }
             while tokio::time::timeout(QUIET, notices.recv()).await.is_ok() {}
             let reloaded = tokio::select! {
@@ -54,4 +65,26 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
             }
         }
     }))
+}
+
+/// Names, sizes and times of the files, as one number.
+fn state_of(folder: &Path) -> u64 {
+    let mut hash = DefaultHasher::new();
+    for name in FOLDERS {
+        look(&folder.join(name), DEPTH, &mut hash);
+    }
+    hash.finish()
+}
+
+fn look(folder: &Path, depth: usize, hash: &mut DefaultHasher) {
+    let mut entries: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        entry.file_name().hash(hash);
+        match std::fs::metadata(entry.path()) {
+            Ok(about) if about.is_dir() && depth > 0 => look(&entry.path(), depth - 1, hash),
+            Ok(about) => (about.len(), about.modified().ok()).hash(hash),
+            Err(_) => {}
+        }
+    }
 }

@@ -88,6 +88,12 @@ impl Fault {
         if self.0.position.is_some() { self } else { self.with(|inner| inner.position = Some(position.into())) }
     }
 
+    /// The same fault in other words, which say its cause too: where the first ones hold what nobody may read.
+    #[must_use]
+    pub fn in_other_words(self, sentence: String) -> Fault {
+        self.with(|inner| (inner.sentence, inner.cause) = (sentence, None))
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Fault {
         change(Arc::make_mut(&mut self.0));
         self

@@ -70,7 +70,7 @@ pub(super) fn read_yaml(folder: &Path, relative: &Path, reader: &mut Reader<'_>)
         }
     };
     let file: FileId = reader.files.add(relative, text);
-    parse(file, reader.files.text(file), &mut reader.problems)
+    parse(file, &reader.files.text(file), &mut reader.problems)
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
@@ -93,11 +93,13 @@ fn read_pipelines(
 ) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
     let mut names: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
         .map(|entries| {
-            let folders = entries.flatten().filter(|entry| entry.path().join("pipeline.yaml").is_file());
+            let folders = entries.flatten().filter(|entry| entry.path().is_dir());
             folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         })
         .unwrap_or_default();
+    names.retain(|name| !name.starts_with('.'));
     names.sort();
+    names.retain(|name| is_pipeline(folder, name, reader));
     let mut whole = true;
     let mut pipelines = BTreeMap::new();
     for name in names {
@@ -110,17 +112,38 @@ fn read_pipelines(
     whole.then_some(pipelines)
 }
 
+/// Whether a folder in `pipelines/` holds a pipeline; one that does not is told, since nothing in it runs.
+fn is_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>) -> bool {
+    let relative = Path::new("pipelines").join(name);
+    if folder.join(&relative).join("pipeline.yaml").is_file() {
+        return true;
+    }
+    let file = reader.files.add(relative.join("pipeline.yaml"), "");
+    let help = if folder.join(&relative).join("pipeline.yml").is_file() {
+        "rename `pipeline.yml` to `pipeline.yaml`"
+    } else {
+        "a pipeline is a folder with a `pipeline.yaml`; remove the folder if it is none"
+    };
+    reader
+        .warning(
+            Span { file, start: 0, end: 0 },
+            format!("there is no pipeline.yaml in pipelines/{name}: nothing in it runs"),
+        )
+        .help(help);
+    false
+}
+
 /// Problems no pipeline has by itself: a hand-over to one that does not exist, a web hook two pipelines want.
 fn check_between(pipelines: &BTreeMap<Text, Arc<Pipeline>>, reader: &mut Reader<'_>) {
     let mut claimed: BTreeMap<String, &Text> = BTreeMap::new();
     for (name, pipeline) in pipelines {
-        for claim in pipeline.source.claims() {
-            if let Some(other) = claimed.get(&claim) {
-                let said = format!("`{claim}` is already taken by pipeline `{other}`");
-                reader.error(pipeline.source_span, said).label("taken twice").help("give one of them another path");
-            }
-            claimed.insert(claim, name);
+        let claims = pipeline.source.claims();
+        // One is enough: `POST /orders` and `PUT /orders` are one mistake.
+        if let Some((claim, other)) = claims.iter().find_map(|claim| Some((claim, claimed.get(claim)?))) {
+            let said = format!("`{claim}` is already taken by pipeline `{other}`");
+            reader.error(pipeline.source_span, said).label("taken twice").help("give one of them another path");
         }
+        claimed.extend(claims.into_iter().map(|claim| (claim, name)));
         for destination in &pipeline.destinations {
             if let Some(wanted) = destination.target.hands_to().filter(|wanted| !pipelines.contains_key(*wanted)) {
                 reader.unknown(destination.span, "pipeline", wanted, pipelines.keys().map(Text::as_str));
@@ -158,7 +181,7 @@ fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     half
 }
 
-/// The files of a folder and of those in it. Cases test a pipeline, they are no part of it.
+/// The files of a folder and of those in it. Cases and samples are no part of what runs.
 fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -168,7 +191,7 @@ fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
         if path.is_file() {
             hash.update(path.as_os_str().as_encoded_bytes());
             hash.update(std::fs::read(path).unwrap_or_default());
-        } else if depth > 0 && path.is_dir() && path.file_name().is_none_or(|name| name != "cases") {
+        } else if depth > 0 && path.is_dir() && !path.ends_with("cases") && !path.ends_with("samples") {
             hash_folder(path, hash, depth - 1);
         }
     }
@@ -177,4 +200,27 @@ fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
 /// Whether any problem is an error; warnings are errors where `strict`.
 pub fn refuses(problems: &[Problem], strict: bool) -> bool {
     problems.iter().any(|problem| strict || problem.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pipeline_is_made_of_makes_its_revision() {
+        let folder = std::env::temp_dir().join(format!("raccord-{}", crate::message::MessageId::draw()));
+        let write = |relative: &str, text: &str| {
+            let path = folder.join(relative);
+            std::fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("folders can be made");
+            std::fs::write(path, text).expect("files can be written");
+            revision(&folder.join("orders"), &folder.join("tables"))
+        };
+        let first = write("orders/pipeline.yaml", "about: a");
+        assert_eq!(write("orders/cases/paid.yaml", "about: a case"), first);
+        let schema = write("orders/schemas/order.json", "{}");
+        assert_ne!(schema, first);
+        assert_ne!(write("orders/schemas/order.json", "true"), schema);
+        assert_ne!(write("tables/stores.csv", "a"), schema);
+        std::fs::remove_dir_all(folder).expect("the folder is ours");
+    }
 }

@@ -1,9 +1,9 @@
-//! People's data is masked where it is shown, and where the journal would keep it.
+//! People's data is masked where it is shown, and where the journal, the log or a fault would keep it.
 
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
-use crate::message::{Text, Value};
+use crate::message::{Fault, Text, Value};
 
 /// `document` with what stands at the pipeline's `private` places replaced by `***`.
 pub fn mask(pipeline: &Pipeline, mut document: Value) -> Value {
@@ -11,6 +11,51 @@ pub fn mask(pipeline: &Pipeline, mut document: Value) -> Value {
         place.replace(&mut document, &Value::text("***"));
     }
     document
+}
+
+/// The values at the pipeline's `private` places of a message, so that no fault says them.
+pub(super) struct People(Vec<Text>);
+
+/// Shorter values are too common to be taken for people's data.
+const SHORTEST: usize = 3;
+
+impl People {
+    /// Those of `document`; nobody where the pipeline names no private place.
+    pub fn of(pipeline: &Pipeline, document: &Value) -> People {
+        let mut found = Vec::new();
+        for place in &pipeline.private {
+            place.each(document, &mut |value| gather(value, &mut found));
+        }
+        // The longest first: a value inside another would leave the rest of it.
+        found.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        People(found)
+    }
+
+    /// The fault without their data: for logs, dead letters and the journal.
+    pub fn hide(&self, fault: Fault) -> Fault {
+        if self.0.is_empty() {
+            return fault;
+        }
+        let sentence = fault.sentence();
+        let mut hidden = sentence.clone();
+        for text in &self.0 {
+            // Faults cut long values: what is left of one is its beginning.
+            let shown: String = text.chars().take(SHOWN).collect();
+            hidden = hidden.replace(text.as_str(), "***").replace(&shown, "***");
+        }
+        if hidden == sentence { fault } else { fault.in_other_words(hidden) }
+    }
+}
+
+/// As much of a value as a fault shows.
+const SHOWN: usize = 40;
+
+fn gather(value: &Value, found: &mut Vec<Text>) {
+    match value {
+        Value::List(items) => items.iter().for_each(|item| gather(item, found)),
+        Value::Map(map) => map.iter().for_each(|(_, item)| gather(item, found)),
+        other => found.extend(other.plain().filter(|text| text.trim().chars().count() >= SHORTEST)),
+    }
 }
 
 /// What the journal keeps of a private value: enough to find it by the value, not to read it.
@@ -21,4 +66,29 @@ pub fn pseudonym(value: &str) -> Text {
     let digest = hash.finalize();
     let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("private:{hex}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::json;
+
+    fn check(sentence: &str, expect: &str) {
+        let document =
+            r#"{"customer":{"email":"ada@example.com","names":["Ada","Ada Lovelace"],"child":true,"age":7}}"#;
+        let document = json::read(document.as_bytes()).expect("the document is JSON");
+        let mut people = Vec::new();
+        gather(&document, &mut people);
+        people.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        let fault = People(people).hide(Fault::refuse("FORMULA-TYPE", sentence).at("$.customer"));
+        assert_eq!(fault.sentence(), expect);
+        assert_eq!((fault.code(), fault.position()), ("FORMULA-TYPE", Some("$.customer")));
+    }
+
+    #[test]
+    fn a_fault_does_not_say_peoples_data() {
+        check("`$.customer.email` is text ('ada@example.com')", "`$.customer.email` is text ('***')");
+        check("'Ada Lovelace' is no number", "'***' is no number");
+        check("7 items are too many", "7 items are too many");
+    }
 }

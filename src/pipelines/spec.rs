@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::codecs::{self, Codec};
 use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Span, StructShape, choice, settings};
 use crate::formula::Template;
-use crate::message::Text;
+use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
 use crate::steps::{self, Place as DocumentPlace, StepPlace, Steps, TableNames};
 
@@ -268,9 +268,11 @@ impl Pipeline {
         };
         let from_span = map.node("from").map_or(map.span, |node| node.span.part(0, 1));
         let span = map.span;
+        let stated = ["order_by", "dedupe", "track"].map(|name| map.node(name).map_or(span, |node| node.span));
         map.finish(reader);
 
         let head = head?;
+        check_identity(reader, stated, &head);
         check_ends(reader, span, &head, to, destinations.as_deref());
         check_replies(reader, from_span, &head, from.as_ref().map(|(source, _)| source), steps.as_ref());
         warn(reader, span, &head, destinations.as_deref());
@@ -416,6 +418,39 @@ fn check_ends(
     }
 }
 
+/// What tells messages apart comes from the message: a word without `$.` would make them all one.
+fn check_identity(reader: &mut Reader<'_>, [order_by, dedupe, track]: [Span; 3], head: &PipelineHead) {
+    let same = |template: &Template| template.as_constant().and_then(Value::plain);
+    if let Some(word) = match &head.order_by {
+        Some(OrderBy::Value(by)) => same(by),
+        _ => None,
+    } {
+        reader
+            .error(order_by, "`order_by` is the same for every message: each would wait for the one before")
+            .label("not a path")
+            .help(format!("write `order_by: $.{word}` for a value of the message, or `order_by: none`"));
+    }
+    if let Some(DedupeSetting::By(by)) = &head.dedupe
+        && by.by.iter().all(|by| by.as_constant().is_some())
+    {
+        let word = by.by.first().and_then(same).unwrap_or_else(|| "id".into());
+        reader
+            .error(
+                dedupe,
+                "`dedupe` is the same for every message: the second would be taken for a repeat of the first",
+            )
+            .label("`by` names no value of the message")
+            .help(format!("write `by: [$.{word}]`, or `dedupe: none` if repeats are harmless"));
+    }
+    for (name, value) in head.track.iter().flatten() {
+        if let Some(word) = same(value) {
+            reader
+                .error(track, format!("`{name}` is the same for every message: no search finds one by it"))
+                .help(format!("write `{name}: $.{word}`"));
+        }
+    }
+}
+
 /// Request/reply is for reading, and both of its halves must be there.
 fn check_replies(
     reader: &mut Reader<'_>,
@@ -477,6 +512,31 @@ fn warn(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, destinations: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a pipeline's head is told, by its lines about identity.
+    fn told(lines: &str) -> String {
+        let files = crate::config::Files::default();
+        let environment = crate::config::Environment { only: Some(Default::default()), folder: ".".into() };
+        let mut reader = Reader::new(&files, &environment);
+        let file = files.add("pipeline.yaml", format!("about: x\n{lines}"));
+        let node = crate::config::parse(file, &files.text(file), &mut reader.problems).expect("the lines are YAML");
+        let mut map = reader.map(&node).expect("the lines are a map");
+        let head: PipelineHead = map.flat(&mut reader).expect("the head is whole");
+        check_identity(&mut reader, [map.span; 3], &head);
+        let told: Vec<&str> = reader.problems.iter().map(|problem| problem.message.as_str()).collect();
+        told.join("; ")
+    }
+
+    #[test]
+    fn what_is_the_same_for_every_message_tells_none_apart() {
+        assert_eq!(told("order_by: $.id\ndedupe: { by: [shop, $.id] }\ntrack: { order: $.id }"), "");
+        assert_eq!(told("order_by: none\ndedupe: none"), "");
+        assert!(told("order_by: customer.id").starts_with("`order_by` is the same"));
+        for dedupe in ["{ by: [number] }", "{ by: [] }", "{ keep: 7d }"] {
+            assert!(told(&format!("dedupe: {dedupe}")).starts_with("`dedupe` is the same"), "{dedupe}");
+        }
+        assert!(told("track: { order: number }").starts_with("`order` is the same"));
+    }
 
     #[test]
     fn a_path_is_private_inside_a_private_place_and_around_it() {

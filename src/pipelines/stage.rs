@@ -17,10 +17,10 @@ use tracing::{Instrument, info, warn};
 use super::decide::{Decision, decide, pause};
 use super::intake::dead_letter;
 use super::process::{Processed, Work, decode, process};
-use super::{Destination, Pipeline, Works};
+use super::{Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Entry, NewEntry};
+use crate::queue::{Decoded, Entry, NewEntry};
 use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
@@ -64,7 +64,10 @@ impl Stage {
                 let (settlements, settler) = self.settler();
                 if let Err(fault) = self.work(&stop, settlements).await {
                     warn!(code = fault.code(), "the stage rests and starts again: {fault}");
-                    self.works.clock.sleep(pause(failures)).await;
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = self.works.clock.sleep(pause(failures)) => {}
+                    }
                     failures += 1;
                 }
                 // The work has dropped its end: what it handed over is settled, then the settler ends.
@@ -97,6 +100,9 @@ impl Stage {
     async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Decided>) -> Result<(), Fault> {
         let window = self.works.memory.window(RUN * 4);
         let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
+        // Groups of an `aggregate` that an edit took away still close in their time.
+        let left = self.works.engine.store.due_groups(&self.pipeline.name, Timestamp::MAX, 1).await?;
+        self.has_groups |= !left.is_empty();
         loop {
             self.wait_for_room(stop).await?;
             let entries = tokio::select! {
@@ -107,6 +113,9 @@ impl Stage {
             let (run, mut settlement) = (self.pending.begin(), Settlement::default());
             if self.has_groups {
                 self.close_due_groups(&mut settlement).await?;
+            }
+            if entries.is_empty() && settlement.outputs.is_empty() {
+                continue;
             }
             for entry in entries {
                 self.entry(entry, &mut settlement).await;
@@ -123,7 +132,7 @@ impl Stage {
         loop {
             let mut full = None;
             for destination in &self.pipeline.destinations {
-                if self.works.engine.queue.depth(&destination.queue).await?.entries >= self.works.quota {
+                if self.works.engine.queue.entries(&destination.queue).await? >= self.works.quota {
                     full = Some(destination.name.clone());
                 }
             }
@@ -140,9 +149,14 @@ impl Stage {
 
     async fn entry(&mut self, entry: Entry, settlement: &mut Settlement) {
         let now = self.works.clock.now();
-        let Entry { at, attempts, entry } = entry;
-        match self.process(&entry).await {
+        let Entry { at, attempts, mut entry } = entry;
+        let decoded = entry.decoded.take();
+        match self.process(&entry, decoded).await {
             Ok(processed) => {
+                if let Some(due) = tried_again(&processed, attempts, now) {
+                    settlement.retries.push(Retry { at, due, counts: true });
+                    return;
+                }
                 self.metrics.processed.inc();
                 settlement.ended.push(at);
                 self.keep(&entry, processed, settlement, now);
@@ -151,8 +165,11 @@ impl Stage {
         }
     }
 
-    async fn process(&self, entry: &NewEntry) -> Result<Processed, Fault> {
-        let document = decode(&self.pipeline, &entry.body, entry.start_at)?;
+    async fn process(&self, entry: &NewEntry, decoded: Option<Value>) -> Result<Processed, Fault> {
+        let document = match decoded {
+            Some(document) => document,
+            None => decode(&self.pipeline, &entry.body, entry.start_at)?,
+        };
         let only = entry.headers.get(ONLY).and_then(Value::as_text);
         let work = Work {
             id: entry.message,
@@ -180,10 +197,11 @@ impl Stage {
         }
         for routed in processed.routed {
             let to = &routed.destination;
-            settlement.hops.push(self.hop(entry, routed.id, Event::Routed, Some(to.name.clone()), None, now));
+            let id = entry.message.child(&to.name, routed.index);
+            settlement.hops.push(self.hop(entry, id, Event::Routed, Some(to.name.clone()), None, now));
             settlement.outputs.push(NewEntry {
                 queue: to.queue.clone(),
-                message: routed.id,
+                message: id,
                 origin: entry.origin,
                 key: entry.key.clone(),
                 time: entry.time,
@@ -191,6 +209,7 @@ impl Stage {
                 body: routed.prepared.body,
                 start_at: 0,
                 due: None,
+                decoded: Decoded::default(),
             });
         }
         for (destination, fault) in processed.failed {
@@ -231,7 +250,8 @@ impl Stage {
         settlement: &mut Settlement,
     ) {
         self.pending.close(&group, window);
-        // The step was there when the group was opened; if an edit removed it since, the group goes on at the end.
+        // The step was there when the group was opened; if an edit moved it since, the group goes on after it all the same,
+        // and at the end if it was removed.
         let start_at = self.pipeline.steps.after(&group.step).unwrap_or(self.pipeline.steps.len());
         let id = MessageId::derive(&[
             group.pipeline.as_bytes(),
@@ -249,6 +269,7 @@ impl Stage {
             body: json::to_text(&document).into(),
             start_at: u32::try_from(start_at).unwrap_or(u32::MAX),
             due: None,
+            decoded: Decoded::default(),
         });
         settlement.groups.push(GroupWrite::Close { group, window });
     }
@@ -316,6 +337,10 @@ impl Stage {
         warn!(message = %entry.message, destination = %destination.name, code = fault.code(), "to dead letters: {fault}");
         let name = destination.name.clone();
         settlement.hops.push(self.hop(entry, id, Event::Dead, Some(name.clone()), Some(fault.code().into()), now));
+        // Its replay comes through this queue, so the key waits here.
+        if let Some(key) = entry.key.as_ref().filter(|_| destination.on_error.then == Then::HoldKey) {
+            settlement.held.push((entry.queue.clone(), key.clone()));
+        }
         let mut replay = entry.clone();
         replay.headers.insert(ONLY, name.clone());
         let mut dead = dead_letter(replay, &self.pipeline.name, Some(&name), fault, 1, now);
@@ -337,6 +362,19 @@ impl Stage {
     }
 }
 
+/// When the whole message is tried again, where a destination's own steps met a fault that may pass (the store was busy) and
+/// the destination has attempts left. Nothing of it is settled then, so that no other destination gets it twice.
+fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<Timestamp> {
+    let due = |(destination, fault): &(Arc<Destination>, Fault)| match fault.next() {
+        Next::Retry { .. } => match decide(&destination.on_error, attempts, attempts, fault, now) {
+            Decision::RetryAt { due } => Some(due),
+            Decision::Pause { .. } | Decision::GiveUp { .. } => None,
+        },
+        Next::Reconnect | Next::Refuse | Next::Misconfigured => None,
+    };
+    processed.failed.iter().filter_map(due).max()
+}
+
 /// Settles, however long the store takes to be well again: the outcome is decided, and until it is on disk nothing else is
 /// taken, which slows the source down.
 ///
@@ -344,9 +382,10 @@ impl Stage {
 /// `STORE-STALE`, `STORE-GONE`: somebody else settled an input, or the engine has stopped. Nothing of it is kept; the work begins
 /// anew with what the queue hands out.
 pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Result<(), Fault> {
+    let settlement = Arc::new(settlement);
     let mut failures = 0;
     loop {
-        let Err(fault) = works.engine.store.settle(settlement.clone()).await else { return Ok(()) };
+        let Err(fault) = works.engine.store.settle_shared(settlement.clone()).await else { return Ok(()) };
         if !matches!(fault.next(), Next::Retry { .. }) {
             return Err(fault);
         }

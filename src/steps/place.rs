@@ -90,6 +90,11 @@ impl Place {
         replace(document, &self.parts, with);
     }
 
+    /// Each value the place holds in `document`; what is not there is passed over.
+    pub fn each<'v>(&self, document: &'v Value, see: &mut dyn FnMut(&'v Value)) {
+        each(document, &self.parts, see);
+    }
+
     fn select<'v>(&self, value: &'v Value, parts: &[Part], out: &mut Vec<&'v Value>) -> Result<(), Fault> {
         let Some((first, rest)) = parts.split_first() else {
             out.push(value);
@@ -193,6 +198,19 @@ impl Setting for Place {
             "a place in the document: `$`, then names, numbers and `[*]`, as in `$.lines[*].price`",
             Place::parse,
         )
+    }
+}
+
+fn each<'v>(value: &'v Value, parts: &[Part], see: &mut dyn FnMut(&'v Value)) {
+    let Some((first, rest)) = parts.split_first() else { return see(value) };
+    match (first, value) {
+        (Part::Each, Value::List(items)) => items.iter().for_each(|item| each(item, rest, see)),
+        (Part::Each, Value::Map(map)) => map.iter().for_each(|(_, item)| each(item, rest, see)),
+        (Part::Name(name), Value::Map(map)) => map.get(name).into_iter().for_each(|item| each(item, rest, see)),
+        (Part::Index(index), Value::List(items)) => {
+            items.get(*index).into_iter().for_each(|item| each(item, rest, see))
+        }
+        _ => {}
     }
 }
 

@@ -73,10 +73,12 @@ impl Steps {
         self.0.is_empty()
     }
 
-    /// The number of the step after `step` ([`GroupKey::step`]), where a closed group goes on; `None` where no such step
-    /// is left.
+    /// The number of the step after `step` ([`GroupKey::step`]), where a closed group goes on; `None` where no `aggregate`
+    /// is left. An edit may have moved the step while the group was open: then it is the first `aggregate`.
     pub fn after(&self, step: &str) -> Option<usize> {
-        self.0.iter().position(|placed| placed.place == step).map(|at| at + 1)
+        let gathers = |placed: &Placed| placed.verb == "aggregate";
+        let same = self.0.iter().position(|placed| gathers(placed) && placed.place == step);
+        same.or_else(|| self.0.iter().position(gathers)).map(|at| at + 1)
     }
 }
 

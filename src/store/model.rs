@@ -67,6 +67,18 @@ impl Queue for Model {
         let entries = self.disk().entries.values().filter(|kept| kept.entry.queue == queue).count() as u64;
         Ok(Depth { entries, ..Depth::default() })
     }
+
+    async fn entries(&self, queue: &str) -> Result<u64, Fault> {
+        Ok(self.depth(queue).await?.entries)
+    }
+
+    fn queues(&self) -> Vec<(Text, u64)> {
+        let mut queues = std::collections::BTreeMap::new();
+        for kept in self.disk().entries.values() {
+            *queues.entry(kept.entry.queue.clone()).or_default() += 1;
+        }
+        queues.into_iter().collect()
+    }
 }
 
 struct ModelConsumer {
@@ -173,7 +185,7 @@ impl Store for Model {
         Ok(arrivals.iter().map(|arrival| disk.accept(arrival)).collect())
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+    async fn settle_shared(&self, settlement: Arc<Settlement>) -> Result<(), Fault> {
         self.disk().settle(&settlement)
     }
 

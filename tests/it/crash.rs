@@ -55,7 +55,7 @@ on_error: { retry: [100ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s] }
 async fn killed_at_random_moments_the_hub_loses_and_doubles_nothing() {
     let mut random = Random::new();
     let long = std::env::var_os("RACCORD_LONG").is_some();
-    let (messages, kills) = if long { (100_000, 150) } else { (20_000, 30) };
+    let (messages, kills) = if long { (100_000, 250) } else { (20_000, 50) };
     let ledger = Arc::new(Ledger::default());
     let peer = moody_peer(ledger.clone(), random.fork()).await;
     let folder =
@@ -215,7 +215,7 @@ async fn accepted(client: &reqwest::Client, body: &str, address: &mut watch::Rec
                         let said: Value = serde_json::from_str(&said).expect("the answer is JSON");
                         return said["id"].as_str().expect("it holds the id").to_owned();
                     }
-                    404 | 503 => sleep(Duration::from_millis(20)).await,
+                    503 => sleep(Duration::from_millis(20)).await,
                     _ => panic!("{status} {said}"),
                 }
             }

@@ -7,6 +7,7 @@ mod crash;
 mod documents;
 mod faults;
 mod flows;
+mod guards;
 mod harness;
 mod layers;
 mod sources;

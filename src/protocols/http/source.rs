@@ -23,7 +23,7 @@ use super::routes::{Handler, Routes};
 use super::settings::{HttpSource, Reply};
 use crate::clock::Clock;
 use crate::codecs::Codec;
-use crate::formula::{Scope, Tables};
+use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Value};
 use crate::protocols::{Arrival, Receiver, Source, SourceSettings, Surroundings};
 
@@ -293,7 +293,7 @@ impl Entrance {
         let template = reply.otherwise.as_ref()?;
         let document = asked.document.clone().or_else(|| self.codec.decode(&asked.body).ok()).unwrap_or_default();
         let id = MessageId::draw();
-        let meta = [("id", id.to_string())].into_iter().collect();
+        let meta = Meta::from(Map::from_iter([("id", id.to_string())]));
         let rendered = template.render(&Scope {
             document: &document,
             headers: &asked.headers,

@@ -14,7 +14,7 @@ use super::writer::{Command, Registry, Work, Writer};
 use super::writing::Queues;
 use super::{GROUP, faults, read};
 use crate::clock::Clock;
-use crate::message::Fault;
+use crate::message::{Fault, Text};
 use crate::queue::{Consumer, Depth, Queue, Window};
 
 /// Reading connections open at a time.
@@ -156,6 +156,17 @@ impl<W: Work> Queue for File<W> {
         }
         let oldest = self.read(move |connection| read::oldest(connection, counters.id)).await?;
         Ok(Depth { entries: counters.entries, waiting, oldest })
+    }
+
+    async fn entries(&self, queue: &str) -> Result<u64, Fault> {
+        Ok(self.registry.known().queues.get(queue).map_or(0, |counters| counters.entries))
+    }
+
+    fn queues(&self) -> Vec<(Text, u64)> {
+        let known = self.registry.known();
+        let mut queues: Vec<_> = known.queues.iter().map(|(name, queue)| (name.clone(), queue.entries)).collect();
+        queues.sort();
+        queues
     }
 }
 
