@@ -7,6 +7,7 @@ use raccord::clock::Clock;
 use raccord::protocols::ReceiptOutcome;
 use raccord::store::Event;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use super::Flow;
 use crate::harness::{Answer, Folder, Peer, client, post, wait_for};
@@ -22,10 +23,26 @@ to:
 on_error: { retry: [50ms, 50ms] }
 ";
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound address")
+/// An address where nobody listens: it is taken, so that no other test comes to listen there.
+struct Nobody(TcpSocket);
+
+impl Nobody {
+    fn new() -> Nobody {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        Nobody(socket)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("a bound address")
+    }
+
+    /// From now on somebody does.
+    async fn back(self) -> Peer {
+        let address = self.address();
+        drop(self);
+        Peer::start_at(address, |_| Answer::Status(200)).await
+    }
 }
 
 async fn well() -> Peer {
@@ -38,8 +55,8 @@ fn bodies(peer: &Peer) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_destination_that_is_down_delays_no_other_and_gets_all_when_it_is_back() {
-    let (well, down) = (well().await, nobody());
-    let yaml = TWO.replace("WELL", &well.url("/")).replace("ILL", &format!("http://{down}/"));
+    let (well, down) = (well().await, Nobody::new());
+    let yaml = TWO.replace("WELL", &well.url("/")).replace("ILL", &format!("http://{}/", down.address()));
     let flow = Flow::start("down", &[("orders", &yaml)]).await;
     let order = |n: usize| format!(r#"{{"key":"k","n":{n}}}"#);
     for n in 0..30 {
@@ -49,7 +66,7 @@ async fn a_destination_that_is_down_delays_no_other_and_gets_all_when_it_is_back
     wait_for("all at the one that is well", || (bodies(&well) == expected).then_some(())).await;
     let flow = flow.again().await;
     assert_eq!(flow.depth("orders.to.ill").await, 30);
-    let back = Peer::start_at(down, |_| Answer::Status(200)).await;
+    let back = down.back().await;
     wait_for("all at the one that is back", || (bodies(&back).len() >= 30).then_some(())).await;
     assert_eq!(bodies(&back), expected, "in order, once");
     assert_eq!(bodies(&well), expected, "and nothing twice at the other");
@@ -154,8 +171,8 @@ async fn of_many_that_send_the_same_one_is_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_sends_its_own_sources_away_and_no_others() {
-    let (down, peer) = (nobody(), well().await);
-    let full = ONCE.replace("PEER", &format!("http://{down}/"));
+    let (down, peer) = (Nobody::new(), well().await);
+    let full = ONCE.replace("PEER", &format!("http://{}/", down.address()));
     let other = ONCE.replace("PEER", &peer.url("/")).replace("/orders", "/other");
     let folder = Folder::hub("quota", &[("orders", &full), ("other", &other)]);
     folder.write("config/raccord.yaml", "name: test-hub\nlisten: 127.0.0.1:0\nqueue: { quota: 8 }\n");
@@ -181,7 +198,7 @@ async fn a_full_queue_sends_its_own_sources_away_and_no_others() {
         flow.send("/other", format!(r#"{{"id":{n}}}"#)).await;
         peer.got(&format!(":{n}}}")).await;
     }
-    let back = Peer::start_at(down, |_| Answer::Status(200)).await;
+    let back = down.back().await;
     wait_for("all that was accepted", || (back.requests().len() >= accepted.len()).then_some(())).await;
     let mut came = bodies(&back);
     came.sort_unstable();
