@@ -308,7 +308,9 @@ async fn each_record_arrives_once_with_its_place() {
     assert_eq!(memory.texts(), expect);
     assert_eq!(room.list("in/done"), ["a.csv"]);
     let kept = memory.0.lock().expect("no test panics here");
-    assert_eq!((kept.batches, &kept.finished[..]), (3, &["a.csv".to_owned()][..]));
+    // How many are stored together depends on who is faster; one by one they never are.
+    assert!(kept.batches <= 20, "{}", kept.batches);
+    assert_eq!(kept.finished, ["a.csv"]);
     let arrival = &kept.arrivals[1_233];
     assert_eq!(arrival.document, Some("row 1234".into()));
     assert_eq!(arrival.headers.get("row"), Some(&Value::from(1_234_usize)));
