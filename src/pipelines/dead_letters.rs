@@ -1,19 +1,32 @@
 //! What people do with dead letters: replay them, or discard them. Both are settled, and stand in the journal.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use super::Gate;
 use crate::message::{Fault, MessageId, Text};
 use crate::store::{DeadLetter, Event, Hop, Settlement, Store};
 
 /// Puts a dead letter back where it failed: the same ids, so the same idempotency keys. Where it held
-/// its key, it takes its old place ahead of it.
+/// its key, it takes its old place ahead of it. What failed before it had an identity goes through `gate`, its pipeline's.
 ///
 /// # Errors
 /// `DEAD-UNKNOWN` where there is no such dead letter.
-pub async fn replay(store: &dyn Store, message: MessageId, now: Timestamp) -> Result<DeadLetter, Fault> {
+pub async fn replay(
+    store: &dyn Store,
+    message: MessageId,
+    gate: impl Fn(&str) -> Option<Arc<Gate>>,
+    now: Timestamp,
+) -> Result<DeadLetter, Fault> {
     let dead = find(store, message).await?;
+    // Taken in first, ended then: a kill between leaves the dead letter, and its next replay is a repeat of this one.
+    let anew = match gate(&dead.pipeline).filter(|_| failed_at_intake(&dead)) {
+        Some(gate) => gate.again(&dead).await?,
+        None => false,
+    };
     let settlement = Settlement {
-        outputs: vec![dead.replay.clone()],
+        outputs: if anew { Vec::new() } else { vec![dead.replay.clone()] },
         dead_ended: vec![message],
         hops: vec![hop(&dead, Event::Replayed, None, now)],
         ..Settlement::default()
@@ -35,6 +48,11 @@ pub async fn discard(store: &dyn Store, message: MessageId, why: &str, now: Time
     };
     store.settle(settlement).await?;
     Ok(dead)
+}
+
+/// Whether it never came past the gate. A conflict did: what it is was known.
+fn failed_at_intake(dead: &DeadLetter) -> bool {
+    dead.attempts == 0 && dead.destination.is_none() && dead.code != "DEDUPE-CONFLICT"
 }
 
 async fn find(store: &dyn Store, message: MessageId) -> Result<DeadLetter, Fault> {

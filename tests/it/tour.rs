@@ -19,7 +19,7 @@ async fn the_tour() {
     outside.raccord(&["init", "shop"]).expect(3, &["is not empty: nothing was written"]);
     // `-C` from outside is the same as standing inside.
     outside.raccord(&["-C", "shop", "test"]).expect(0, &["2 passed, 0 failed"]);
-    outside.raccord(&["-C", "shop", "check", "--strict"]).expect(0, &["No problem found in 1 pipelines"]);
+    outside.raccord(&["-C", "shop", "check", "--strict"]).expect(0, &["No problem found in 1 pipeline"]);
     let shop = Folder::at(outside.path("shop"));
     shop.replace("config/raccord.yaml", "127.0.0.1:8080", "127.0.0.1:0");
     shop.raccord(&["status"]).expect(0, &["No hub runs here", "orders.to.erp"]);
