@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use raccord::clock::Clock;
 use raccord::config::QueueSettings;
 use raccord::message::{Map, MessageId, Text};
-use raccord::queue::{NewEntry, Window};
+use raccord::queue::{Decoded, NewEntry, Window};
 use raccord::store::{Claim, Engine, Event, Hop, Intake, Settlement, Stored, open};
 
 #[global_allocator]
@@ -146,6 +146,7 @@ fn arrival(pattern: Pattern, n: usize) -> Intake {
         body: Bytes::from(vec![b'x'; BODY]),
         start_at: 0,
         due: None,
+        decoded: Decoded::default(),
     };
     let key = *message.as_bytes();
     let claim = Claim { pipeline: "p".into(), key, content: key, message, until: Timestamp::MAX };

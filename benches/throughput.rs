@@ -10,6 +10,8 @@
 mod backlog;
 #[path = "throughput/bare.rs"]
 mod bare;
+#[path = "throughput/doorman.rs"]
+mod doorman;
 #[path = "throughput/hub.rs"]
 mod hub;
 #[path = "throughput/messages.rs"]

@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use super::hub::{cpu_of, fresh_folder};
 
 /// Messages synced together.
-const GROUP: usize = 256;
+pub const GROUP: usize = 256;
 
 /// What a bare loop took.
 pub struct Bare {

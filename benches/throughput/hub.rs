@@ -62,10 +62,13 @@ impl Hub {
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
     }
 
-    /// Waits until a pipeline has delivered so many in all.
+    /// Waits until a pipeline has delivered so many in all, and nothing of it waits any more.
     pub fn wait_until_delivered(&self, pipeline: &str, count: usize) {
-        let of = format!("outcome=\"delivered\",pipeline=\"{pipeline}\"");
-        while (self.metric("raccord_deliveries_total", &of) as usize) < count {
+        let delivered = format!("outcome=\"delivered\",pipeline=\"{pipeline}\"");
+        let waiting = format!("queue=\"{pipeline}");
+        while (self.metric("raccord_deliveries_total", &delivered) as usize) < count
+            || self.metric("raccord_queue_entries", &waiting) > 0
+        {
             std::thread::sleep(Duration::from_millis(25));
         }
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Options;
 use super::bare::{Bare, append_and_sync};
+use super::doorman::receive_append_and_sync;
 use super::hub::Hub;
 use super::messages::{MAPPING, orders};
 use super::peer::Peer;
@@ -41,16 +42,20 @@ fn measure(title: &str, options: &Options, hub: &Hub, delivered: impl FnOnce()) 
     let sent = sender::send(hub.address, "/orders", &orders, count);
     let cpu_at_intake = hub.cpu() - cpu;
     delivered();
-    let whole = Line::new("to the last delivery", count, start.elapsed(), hub.cpu() - cpu).peak(hub.peak_kb());
+    let whole = Line::new("hub, to the last delivery", count, start.elapsed(), hub.cpu() - cpu).peak(hub.peak_kb());
     let after = append_and_sync(&once, count);
     let both = append_and_sync(&twice, count);
+    let wire = receive_append_and_sync(&orders, count);
     let reference = (before.rate() + after.rate()) / 2.0;
     let mut report = Report::new(title);
     report.line(bare("bare: what came in, appended and synced by 256 (before)", &before));
     report.line(bare("bare: the same (after)", &after));
     report.line(bare("bare: what came in and what goes out", &both));
-    report.line(Line::new("to the last acceptance", count, sent.took, cpu_at_intake).beside(reference, None));
+    report.line(bare("bare over HTTP: received, appended, synced, answered", &wire));
+    report.line(Line::new("hub, to the last acceptance", count, sent.took, cpu_at_intake).beside(reference, None));
+    let beside_wire = whole.rate() / wire.rate();
     report.line(whole.beside(reference, Some(TARGET)));
+    report.note(format!("Beside the bare receiver over HTTP, the hub with its whole work reaches {beside_wire:.2}."));
     if sent.refused > 0 {
         report.note(format!("{} requests were told to come back.", sent.refused));
     }

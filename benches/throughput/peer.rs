@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::doorman::request;
+
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 pub struct Peer {
@@ -58,7 +60,7 @@ async fn serve(mut stream: TcpStream, mut answers: watch::Receiver<bool>, answer
             Ok(read) if read > 0 => filled += read,
             _ => return,
         }
-        while let Some(length) = request_length(&buffer[..filled]).filter(|length| *length <= filled) {
+        while let Some((_, length)) = request(&buffer[..filled]).filter(|(_, length)| *length <= filled) {
             if answers.wait_for(|answers| *answers).await.is_err() || stream.write_all(ANSWER).await.is_err() {
                 return;
             }
@@ -67,9 +69,4 @@ async fn serve(mut stream: TcpStream, mut answers: watch::Receiver<bool>, answer
             filled -= length;
         }
     }
-}
-
-fn request_length(bytes: &[u8]) -> Option<usize> {
-    let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
-    Some(head + super::sender::content_length(&bytes[..head]))
 }

@@ -7,7 +7,7 @@ use rust_embed::RustEmbed;
 
 use super::{Context, output};
 use crate::config::{HubSettings, Setting, Shape, explain, nearest};
-use crate::{formula, pipelines, steps};
+use crate::{formula, pipelines, protocols, steps};
 
 /// One page a fault.
 #[derive(RustEmbed)]
@@ -18,10 +18,17 @@ struct Faults;
 pub struct Explain {
     /// A key (`from.http.path`, `to.retry`, `hub.listen`), a step, a function or a fault code; nothing for an overview
     topic: Option<String>,
+    /// The whole reference as Markdown: what docs/reference.md holds
+    #[arg(long, conflicts_with = "topic")]
+    all: bool,
 }
 
 impl Explain {
     pub fn run(&self, _context: &Context) -> anyhow::Result<ExitCode> {
+        if self.all {
+            print!("{}", reference());
+            return Ok(ExitCode::SUCCESS);
+        }
         let Some(topic) = &self.topic else {
             overview();
             return Ok(ExitCode::SUCCESS);
@@ -37,6 +44,36 @@ impl Explain {
         }
         Ok(output::found())
     }
+}
+
+/// The reference of the configuration's files, from the same definitions that read them.
+fn reference() -> String {
+    let mut out = String::from(
+        "# Reference\n\nEverything the files of a hub may say; made by `raccord explain --all`. Steps are in [steps.md](steps.md),\n\
+         paths and functions in [formulas.md](formulas.md), the documents formats give in [documents.md](documents.md).\n",
+    );
+    let mut section = |title: &str, shape: &Shape, path: &[&str]| {
+        if let Some(page) = explain(shape, path) {
+            out.push_str(&format!("\n## {title}\n\n```\n{}\n```\n", page.trim_end()));
+        }
+    };
+    section("config/raccord.yaml", &HubSettings::shape(), &[]);
+    for part in ["queue", "retention"] {
+        section(&format!("config/raccord.yaml: {part}"), &HubSettings::shape(), &[part]);
+    }
+    let pipeline = pipelines::shape();
+    section("pipelines/NAME/pipeline.yaml", &pipeline, &[]);
+    for part in ["dedupe", "on_error"] {
+        section(&format!("pipeline.yaml: {part}"), &pipeline, &[part]);
+    }
+    for kind in protocols::ALL.iter().filter(|kind| kind.source.is_some()) {
+        section(&format!("from: {}", kind.name), &pipeline, &["from", kind.name]);
+    }
+    for kind in protocols::ALL.iter().filter(|kind| kind.target.is_some()) {
+        section(&format!("to: {}", kind.name), &pipeline, &["to", kind.name]);
+    }
+    section("pipelines/NAME/cases/CASE.yaml", &pipelines::case_shape(), &[]);
+    out
 }
 
 /// The page of a topic: a fault, a function, a key of the hub or of a pipeline, a step.
@@ -99,6 +136,17 @@ fn overview() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `RACCORD_UPDATE=1` writes it anew.
+    #[test]
+    fn the_reference_in_docs_is_the_one_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md");
+        if std::env::var_os("RACCORD_UPDATE").is_some() {
+            std::fs::write(path, reference()).expect("docs can be written");
+        }
+        let written = std::fs::read_to_string(path).expect("docs/reference.md is there");
+        assert!(written == reference(), "docs/reference.md is not of this code: run the test with RACCORD_UPDATE=1");
+    }
 
     #[test]
     fn topics_have_pages() {

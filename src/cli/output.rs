@@ -70,7 +70,14 @@ pub async fn office(context: &Context, question: Map) -> anyhow::Result<Option<V
     let data = context.folder.join(&queue.folder);
     let question = Value::Map(question);
     if let Some(answer) = ask(&data, &question).await {
-        return answer.map(Some).map_err(|(code, what)| anyhow::anyhow!("{code}: {what}"));
+        return match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err((code, what)) if code == "CONFIG-ERRORS" => {
+                eprintln!("{what}");
+                Ok(None)
+            }
+            Err((code, what)) => Err(anyhow::anyhow!("{code}: {what}")),
+        };
     }
     let Some(configuration) = configuration(context)? else { return Ok(None) };
     let office = Office::open(&configuration, &context.options())?;

@@ -58,7 +58,7 @@ impl Codec for Ndjson {
     }
 
     fn encode_record(&self, document: &Value, out: &mut Vec<u8>) -> Result<(), Fault> {
-        out.extend_from_slice(json::to_text(document).as_bytes());
+        json::write(document, out);
         out.push(b'\n');
         Ok(())
     }

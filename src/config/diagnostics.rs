@@ -1,7 +1,7 @@
 //! Problems in configuration files, shown the way compilers show them.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 
@@ -11,14 +11,12 @@ use crate::message::{Map, Value};
 ///
 /// Grows while it is read from: a pipeline names files (`map_file`) that nobody knew before.
 #[derive(Debug, Default)]
-pub struct Files(OnceLock<Box<File>>);
+pub struct Files(Mutex<Vec<File>>);
 
-/// A file, and the one added after it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct File {
-    path: PathBuf,
-    text: String,
-    next: OnceLock<Box<File>>,
+    path: Arc<Path>,
+    text: Arc<str>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,11 +57,18 @@ pub struct Problem {
     pub label: String,
     /// A line below: what to do, or the corrected snippet.
     pub help: Option<String>,
+    /// What is marked is a secret: stars are shown in its place.
+    pub secret: bool,
 }
 
 impl Problem {
     pub fn label(&mut self, label: impl Into<String>) -> &mut Problem {
         self.label = label.into();
+        self
+    }
+
+    pub fn secret(&mut self) -> &mut Problem {
+        self.secret = true;
         self
     }
 
@@ -75,53 +80,33 @@ impl Problem {
 
 impl Files {
     pub fn add(&self, path: impl Into<PathBuf>, text: impl Into<String>) -> FileId {
-        let mut file = Box::new(File { path: path.into(), text: text.into(), next: OnceLock::new() });
-        let (mut place, mut number) = (&self.0, 0);
-        loop {
-            if let Some(taken) = place.get() {
-                (place, number) = (&taken.next, number + 1);
-            } else {
-                match place.set(file) {
-                    Ok(()) => return FileId(number),
-                    // Somebody else was faster: after theirs.
-                    Err(mine) => file = mine,
-                }
-            }
-        }
+        let mut files = self.files();
+        files.push(File { path: path.into().into(), text: text.into().into() });
+        FileId(files.len() as u32 - 1)
     }
 
-    pub fn path(&self, file: FileId) -> &Path {
-        &self.file(file).path
+    pub fn path(&self, file: FileId) -> Arc<Path> {
+        self.files()[file.0 as usize].path.clone()
     }
 
-    pub fn text(&self, file: FileId) -> &str {
-        &self.file(file).text
+    pub fn text(&self, file: FileId) -> Arc<str> {
+        self.files()[file.0 as usize].text.clone()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.get().is_none()
+        self.files().is_empty()
     }
 
-    fn file(&self, file: FileId) -> &File {
-        let mut files = std::iter::successors(self.0.get(), |file| file.next.get());
-        files.nth(file.0 as usize).expect("a file's id comes from `add`")
+    fn files(&self) -> MutexGuard<'_, Vec<File>> {
+        self.0.lock().expect("no code panics while holding the files")
     }
 
     /// Line and column of a span's start, both from 1; columns count characters.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let before = self.text(span.file).get(..span.start as usize).unwrap_or_default();
+        let text = self.text(span.file);
+        let before = text.get(..span.start as usize).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-    }
-}
-
-/// One after the other: dropping the first would drop the chain in as many nested calls.
-impl Drop for Files {
-    fn drop(&mut self) {
-        let mut next = self.0.take();
-        while let Some(mut file) = next {
-            next = file.next.take();
-        }
     }
 }
 
@@ -136,8 +121,12 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
         let text = files.text(problem.span.file);
         // A mark that ends inside a character (the first byte of `é`) takes all of it.
         let start = text.floor_char_boundary(problem.span.start as usize);
-        let mark = AnnotationKind::Primary.span(start..text.ceil_char_boundary(problem.span.end as usize));
-        let snippet = Snippet::source(text).path(path.as_str()).annotation(mark.label(problem.label.as_str()));
+        let end = text.ceil_char_boundary(problem.span.end as usize);
+        // Where a secret is written out, the problem shows its place and not its text.
+        let hidden = if problem.secret { without(&text, start, end) } else { String::new() };
+        let shown = if problem.secret { hidden.as_str() } else { &text };
+        let mark = AnnotationKind::Primary.span(start..end);
+        let snippet = Snippet::source(shown).path(path.as_str()).annotation(mark.label(problem.label.as_str()));
         let mut group = level.primary_title(problem.message.as_str()).element(snippet);
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -146,6 +135,12 @@ pub fn render(files: &Files, problems: &[Problem], colour: bool) -> String {
         out.push_str("\n\n");
     }
     out
+}
+
+/// `text` with stars over a part, byte for byte.
+fn without(text: &str, start: usize, end: usize) -> String {
+    let stars: String = text[start..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+    [&text[..start], &stars, &text[end..]].concat()
 }
 
 /// The problems for machines: a list of `{severity, file, line, column, message, label, help}`.
@@ -182,8 +177,14 @@ mod tests {
         let files = Files::default();
         let file = files.add("a.yaml", "été: 1\n");
         let span = Span { file, start: 0, end: 1 };
-        let problem =
-            Problem { severity: Severity::Error, span, message: "no".into(), label: "here".into(), help: None };
+        let problem = Problem {
+            severity: Severity::Error,
+            span,
+            message: "no".into(),
+            label: "here".into(),
+            help: None,
+            secret: false,
+        };
         assert!(render(&files, &[problem], false).contains("été"));
     }
 
@@ -192,6 +193,6 @@ mod tests {
         let files = Files::default();
         assert!(files.is_empty());
         let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| files.add(*name, format!("text of {name}"))).collect();
-        assert_eq!((files.path(ids[1]), files.text(ids[2])), (Path::new("b"), "text of c"));
+        assert_eq!((&*files.path(ids[1]), &*files.text(ids[2])), (Path::new("b"), "text of c"));
     }
 }

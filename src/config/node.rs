@@ -284,7 +284,7 @@ fn scalar(text: &str, style: ScalarStyle) -> Kind {
 }
 
 fn problem(span: Span, message: String, label: &str) -> Problem {
-    Problem { severity: Severity::Error, span, message, label: label.to_owned(), help: None }
+    Problem { severity: Severity::Error, span, message, label: label.to_owned(), help: None, secret: false }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
     }
 
     fn problem(&mut self, severity: Severity, span: Span, message: String) -> &mut Problem {
-        self.problems.push(Problem { severity, span, message, label: String::new(), help: None });
+        self.problems.push(Problem { severity, span, message, label: String::new(), help: None, secret: false });
         self.problems.last_mut().expect("just pushed")
     }
 

@@ -237,6 +237,7 @@ impl Setting for Secret {
         if node.text().is_some_and(|text| !text.contains("${")) {
             reader
                 .error(node.span, "a secret is never written in a file")
+                .secret()
                 .label("write a reference")
                 .help("`${NAME}` reads an environment variable, `${file:PATH}` a mounted file");
             return None;

@@ -155,6 +155,9 @@ fn described(mut shape: Map, about: &str, default: Option<&str>) -> Map {
     shape
 }
 
+/// Columns of a reference page.
+const WIDTH: usize = 110;
+
 /// The reference page of the thing at `path` inside `shape`; `None` where there is no such thing.
 pub fn explain(shape: &Shape, path: &[&str]) -> Option<String> {
     explain_from(shape, path, "")
@@ -221,7 +224,8 @@ fn page(shape: &Shape, out: &mut String) {
             page(&item(), out);
         }
         Shape::Struct(of) => {
-            if !plain(of.about).is_empty() {
+            // What the field has said already is not said again.
+            if !plain(of.about).is_empty() && !out.starts_with(&plain(of.about)) {
                 line(out, &plain(of.about));
                 line(out, "");
             }
@@ -255,10 +259,23 @@ fn presence(field: &Field) -> String {
     }
 }
 
+/// A name and the first paragraph about it, wrapped beside the name.
 fn entry(out: &mut String, name: &str, about: &str, suffix: &str) {
     let about = plain(about);
-    let first = about.lines().next().unwrap_or_default();
-    writeln!(out, "  {name:<18} {first}{suffix}").expect("writing to a string does not fail");
+    let paragraph: Vec<&str> = about.lines().take_while(|line| !line.is_empty()).collect();
+    let mut line = format!("  {name:<18} ");
+    let mut width = line.chars().count();
+    for word in format!("{}{suffix}", paragraph.join(" ")).split(' ') {
+        if width + word.chars().count() > WIDTH {
+            line.truncate(line.trim_end().len());
+            line.push_str(&format!("\n{:21}", ""));
+            width = 21;
+        }
+        line.push_str(word);
+        line.push(' ');
+        width += word.chars().count() + 1;
+    }
+    writeln!(out, "{}", line.trim_end()).expect("writing to a string does not fail");
 }
 
 fn line(out: &mut String, text: &str) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Condition, Scope, Tables, Template};
+use super::{Condition, Meta, Scope, Tables, Template};
 use crate::config::{Environment, Files, Kind, Node, Reader, Setting, parse, render};
 use crate::message::{Fault, Map, MessageId, Value, json};
 
@@ -12,7 +12,7 @@ use crate::message::{Fault, Map, MessageId, Value, json};
 pub struct Sample {
     pub document: Value,
     pub headers: Map,
-    pub meta: Map,
+    pub meta: Meta,
     pub tables: SampleTables,
 }
 
@@ -23,7 +23,7 @@ impl Sample {
         Sample {
             document: json::read(document.as_bytes()).expect("the sample is JSON"),
             headers: [("content_type", "application/json")].into_iter().collect(),
-            meta: [("id", Value::from("m1")), ("attempt", Value::from(1_usize))].into_iter().collect(),
+            meta: Map::from_iter([("id", Value::from("m1")), ("attempt", Value::from(1_usize))]).into(),
             tables: SampleTables::new(),
         }
     }

@@ -12,6 +12,7 @@ mod functions;
 mod lexer;
 mod manual;
 mod parser;
+mod meta;
 mod path;
 mod reading;
 mod template;
@@ -36,6 +37,7 @@ use parser::Expression;
 pub use faults::CODES;
 pub use functions::{Family, Function, Kind, Need, Parameter, all, page};
 pub use manual::{SAMPLE, manual};
+pub use meta::Meta;
 pub use path::Path;
 pub use template::{Template, in_item};
 
@@ -51,7 +53,7 @@ pub struct Scope<'a> {
     /// `$headers`
     pub headers: &'a Map,
     /// `$meta`: id, time, source, pipeline, attempt.
-    pub meta: &'a Map,
+    pub meta: &'a Meta,
     /// `$item` and `$index`, inside `each`.
     pub item: Option<(&'a Value, usize)>,
     /// `$partner`, where the message has one.

@@ -228,7 +228,7 @@ fn start<'v>(root: Root, frame: &Frame<'v>) -> Option<Start<'v>> {
         Root::Outer => frame.outer.map(Start::Value),
         Root::Index => scope.item.map(|(_, index)| Start::Number(index)),
         Root::Headers => Some(Start::Map(scope.headers)),
-        Root::Meta => Some(Start::Map(scope.meta)),
+        Root::Meta => Some(Start::Map(scope.meta.map())),
         Root::Partner => scope.partner.map(Start::Value),
         Root::Connection => scope.connection.map(Start::Value),
     }

@@ -236,7 +236,8 @@ pub(super) fn report(reader: &mut Reader<'_>, span: Span, text: &str, issues: Ve
 /// Where the text of a scalar stands in its file, after its quote and `skipped` bytes; the whole scalar where the file does not
 /// hold the text as it is (escapes, folded lines).
 fn span_of_text(node: &Node, text: &str, skipped: usize, reader: &Reader<'_>) -> Span {
-    let rest = source(node.span, reader).and_then(|source| source.get(node.span.start as usize..)).unwrap_or_default();
+    let source = source(node.span, reader);
+    let rest = source.as_deref().and_then(|source| source.get(node.span.start as usize..)).unwrap_or_default();
     let quote = usize::from(rest.starts_with(['\'', '"']));
     match rest.get(quote + skipped..) {
         Some(rest) if rest.starts_with(text) => {
@@ -248,7 +249,7 @@ fn span_of_text(node: &Node, text: &str, skipped: usize, reader: &Reader<'_>) ->
 }
 
 /// The text of the file a span is in; `None` for nodes that come from no file.
-pub(super) fn source<'r>(span: Span, reader: &Reader<'r>) -> Option<&'r str> {
+pub(super) fn source(span: Span, reader: &Reader<'_>) -> Option<Arc<str>> {
     (!reader.files.is_empty()).then(|| reader.files.text(span.file))
 }
 

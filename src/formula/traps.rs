@@ -66,7 +66,8 @@ pub fn cut_by_comment(node: &Node, text: &str, reader: &mut Reader<'_>) -> bool 
     let Kind::Scalar { plain: true, .. } = &node.kind else {
         return false;
     };
-    let Some(rest) = source(node.span, reader).and_then(|source| source.get(node.span.end as usize..)) else {
+    let source = source(node.span, reader);
+    let Some(rest) = source.as_deref().and_then(|source| source.get(node.span.end as usize..)) else {
         return false;
     };
     let line = rest.lines().next().unwrap_or_default().trim_end();
@@ -102,7 +103,8 @@ fn beginning(node: &Node) -> Option<String> {
 
 /// The source between two places if it is one line, else what was put together.
 fn as_written(span: Span, together: &str, reader: &Reader<'_>) -> String {
-    let written = source(span, reader).and_then(|source| source.get(span.start as usize..span.end as usize));
+    let source = source(span, reader);
+    let written = source.as_deref().and_then(|source| source.get(span.start as usize..span.end as usize));
     match written {
         Some(written) if !written.contains('\n') && is_whole(written) => written.trim_end().to_owned(),
         _ => together.to_owned(),

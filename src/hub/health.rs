@@ -79,6 +79,6 @@ pub(super) fn left_over(works: &Works, pipelines: &[Arc<Pipeline>]) -> Vec<(Text
         .iter()
         .flat_map(|pipeline| pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]))
         .collect();
-    let queues = works.engine.queue.entries().into_iter();
+    let queues = works.engine.queue.queues().into_iter();
     queues.filter(|(name, entries)| *entries > 0 && !taken.contains(name)).collect()
 }

@@ -46,6 +46,11 @@ impl Registry {
         self.write(|running| running.remove(name))
     }
 
+    /// Starts the stage and the lanes of a pipeline that takes messages already.
+    pub(super) fn work(&self, name: &str) {
+        self.read(|running| running.get(name).into_iter().for_each(Running::work));
+    }
+
     /// Stops all: first every source, so that nothing new comes, then the rest.
     pub(super) async fn stop_all(&self) {
         self.read(|running| running.values().for_each(Running::stop_source));

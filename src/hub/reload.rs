@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tracing::{info, warn};
 
-use super::running::Opened;
+use super::running::{Opened, Running};
 use super::{Hub, LoadedProblems, StartError};
 use crate::message::{Map, Text, Value};
 use crate::pipelines::{Configuration, Works, load};
@@ -78,12 +79,25 @@ impl Hub {
         // From here on nothing can fail.
         let readers = configuration.pipelines.values().map(|pipeline| 1 + pipeline.destinations.len()).sum();
         self.works.memory.share(readers);
-        for name in &changes.removed {
-            if let Some(old) = self.registry.take(name) {
+        let (beside, after): (Vec<_>, Vec<_>) =
+            opened.into_iter().partition(|opened| opened.pipeline.source.overlaps());
+        // Sources that may stand beside their former selves (web hooks) are never away: all of them take their places first.
+        let former = beside.into_iter().map(|opened| {
+            let name = opened.pipeline.name.clone();
+            (name, self.registry.put(opened.receive()))
+        });
+        let former: Vec<_> = former.collect();
+        let removed = changes.removed.iter().filter_map(|name| self.registry.take(name));
+        join_all(removed.map(Running::stop)).await;
+        // Stage and lanes have one reader a queue: the old end first. One pipeline's slow peer holds up no other.
+        join_all(former.into_iter().map(async |(name, old)| {
+            if let Some(old) = old {
                 old.stop().await;
             }
-        }
-        for opened in opened {
+            self.registry.work(&name);
+        }))
+        .await;
+        for opened in after {
             self.swap(opened).await;
         }
         for (queue, entries) in self.left_over() {
@@ -93,25 +107,14 @@ impl Hub {
         Ok(changes)
     }
 
-    /// The new one in place of the old one of that name. A source that may stand beside its former self (a web hook) is never
-    /// away; another starts once the old one has ended. Stage and lanes have one reader a queue: the old end first.
+    /// The new one in place of the old one of that name, which ends first.
     async fn swap(&self, opened: Opened) {
-        let name = opened.pipeline.name.clone();
-        if opened.pipeline.source.overlaps() {
-            let new = opened.receive();
-            if let Some(old) = self.registry.take(&name) {
-                old.stop().await;
-            }
-            new.work();
-            self.registry.put(new);
-        } else {
-            if let Some(old) = self.registry.take(&name) {
-                old.stop().await;
-            }
-            let new = opened.receive();
-            new.work();
-            self.registry.put(new);
+        if let Some(old) = self.registry.take(&opened.pipeline.name) {
+            old.stop().await;
         }
+        let new = opened.receive();
+        new.work();
+        self.registry.put(new);
     }
 
     /// Settings that only a restart changes.

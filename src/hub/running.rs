@@ -9,7 +9,7 @@ use tracing::{Instrument, error, warn};
 
 use crate::message::{Fault, Next, Text};
 use crate::pipelines::{Direct, Gate, Lane, Pipeline, Stage, Works, pause};
-use crate::protocols::{Source, Surroundings, Target};
+use crate::protocols::{Receiver, Source, Surroundings, Target};
 
 /// A pipeline made ready: its ends are open, nothing runs.
 pub(super) struct Opened {
@@ -60,6 +60,9 @@ impl Opened {
         let health = Health::default();
         let source_stop = CancellationToken::new();
         let span = tracing::info_span!("source", pipeline = %self.pipeline.name);
+        let mut source = self.source;
+        let receiver: Arc<dyn Receiver> = gate.clone();
+        source.begin(&receiver, &source_stop);
         let supervised = supervise(
             Supervised {
                 pipeline: self.pipeline.clone(),
@@ -69,7 +72,7 @@ impl Opened {
                 health: health.clone(),
                 stop: source_stop.clone(),
             },
-            self.source,
+            source,
         );
         Running {
             pipeline: self.pipeline,

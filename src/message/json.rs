@@ -38,35 +38,52 @@ pub fn to_text(value: &Value) -> String {
     out
 }
 
-/// Appends compact JSON text of `value` to `out`.
-pub fn write(value: &Value, out: &mut String) {
+/// Appends compact JSON text of `value` to `out`, text or bytes.
+pub fn write(value: &Value, out: &mut impl Sink) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
         Value::Number(number) => write_number(number, out),
         Value::Text(text) => write_text(text, out),
         Value::List(items) => {
-            out.push('[');
+            out.push_str("[");
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push_str(",");
                 }
                 write(item, out);
             }
-            out.push(']');
+            out.push_str("]");
         }
         Value::Map(map) => {
-            out.push('{');
+            out.push_str("{");
             for (index, (name, item)) in map.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push_str(",");
                 }
                 write_text(name, out);
-                out.push(':');
+                out.push_str(":");
                 write(item, out);
             }
-            out.push('}');
+            out.push_str("}");
         }
+    }
+}
+
+/// What JSON text is written into.
+pub trait Sink {
+    fn push_str(&mut self, text: &str);
+}
+
+impl Sink for String {
+    fn push_str(&mut self, text: &str) {
+        String::push_str(self, text);
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn push_str(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -106,7 +123,7 @@ fn read_value(reader: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<Value,
             Ok(Value::List(items))
         }
         Peek::Object => {
-            let mut map = Map::new();
+            let mut map = Map::with_capacity(8);
             let mut name = reader.known_object()?.map(Text::new);
             while let Some(field) = name {
                 let peek = reader.peek()?;
@@ -146,13 +163,31 @@ fn describe(error: &JiterErrorType) -> String {
     }
 }
 
-fn write_number(number: &Number, out: &mut String) {
+fn write_number(number: &Number, out: &mut impl Sink) {
     use std::fmt::Write;
-    write!(out, "{number}").expect("writing to a string does not fail");
+    struct Digits<'s, S>(&'s mut S);
+    impl<S: Sink> Write for Digits<'_, S> {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
+    write!(Digits(out), "{number}").expect("writing to memory does not fail");
 }
 
-fn write_text(text: &str, out: &mut String) {
-    out.push('"');
+fn write_text(text: &str, out: &mut impl Sink) {
+    out.push_str("\"");
+    // Nearly all text is plain, and looking at all of it without a branch takes many bytes at a time.
+    let escaped = text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
+    if escaped {
+        write_escaped(text, out);
+    } else {
+        out.push_str(text);
+    }
+    out.push_str("\"");
+}
+
+fn write_escaped(text: &str, out: &mut impl Sink) {
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {
@@ -173,7 +208,6 @@ fn write_text(text: &str, out: &mut String) {
         from = at + 1;
     }
     out.push_str(&text[from..]);
-    out.push('"');
 }
 
 fn write_pretty(value: &Value, indent: usize, out: &mut String) {

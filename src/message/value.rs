@@ -43,7 +43,7 @@ enum Fields {
     Many(Box<IndexMap<Text, Value, foldhash::fast::RandomState>>),
 }
 
-const FEW: usize = 16;
+const FEW: usize = 24;
 
 impl Default for Fields {
     fn default() -> Fields {

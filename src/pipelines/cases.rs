@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::process::{Work, decode, meta, process};
+use super::process::{Work, decode, process};
 use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
 use crate::config::{Files, Kind, Node, Problem, Reader, Setting, Shape, settings};
-use crate::formula::Scope;
+use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Delivery, Prepared, Target};
 use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, World};
@@ -236,7 +236,7 @@ async fn reply_of(
     document: Value,
     world: &dyn World,
 ) -> Result<Value, Fault> {
-    let meta = meta(&pipeline.name, id, time);
+    let meta = Meta::of(&pipeline.name, id, time);
     let context = Context { headers, meta: &meta, partner: None, time, id, tables: &*configuration.tables };
     let mut ran = pipeline.steps.run(0, document, &context, world).await?;
     let template = pipeline.reply.as_ref().expect("only called for a pipeline with a reply");

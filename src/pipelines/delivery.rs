@@ -2,11 +2,15 @@
 //!
 //! A lane knows only its own peer: a fault of the connection rests the whole lane for a while, a fault of one message only
 //! that message and the later ones of its key.
+//!
+//! Outcomes are settled by a second task, all that wait in one commit, while the next deliveries are under way. So a kill may
+//! repeat as many deliveries as the lane's window of the queue holds, each under its own id.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
@@ -19,6 +23,9 @@ use crate::protocols::{Delivery, Prepared, Target};
 use crate::queue::{Consumer, Entry, NewEntry};
 use crate::store::{Event, Hop, Retry, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
+
+/// Outcomes waiting while others commit; together they are the next commit.
+const SETTLES: usize = 64;
 
 /// The running lane of one destination.
 pub struct Lane {
@@ -39,7 +46,7 @@ struct Shared {
 struct Verdict {
     /// The lane rests until then.
     rest: Option<(Timestamp, Fault)>,
-    /// What was delivered could not be settled: the lane begins anew with what the queue hands out.
+    /// What was delivered cannot be settled: the lane begins anew with what the queue hands out.
     lost: Option<Fault>,
     delivered: bool,
 }
@@ -57,7 +64,14 @@ impl Lane {
         async {
             let mut failures = 0;
             while !stop.is_cancelled() {
-                if let Err(fault) = self.work(&stop).await {
+                let (settlements, settler) = self.settler();
+                let worked = self.work(&stop, settlements).await;
+                // The work has dropped its end: what it handed over is settled, then the settler ends. Only then may the
+                // queue hand out the rest again.
+                if settler.await.is_err() {
+                    warn!("the settling task failed; what it held is handed out again");
+                }
+                if let Err(fault) = worked {
                     warn!(code = fault.code(), "the lane starts again: {fault}");
                     tokio::select! {
                         () = stop.cancelled() => {}
@@ -71,16 +85,39 @@ impl Lane {
         .await;
     }
 
-    async fn work(&self, stop: &CancellationToken) -> Result<(), Fault> {
-        let batch = self.shared.target.batch().max(1);
-        let concurrency = if batch > 1 { 1 } else { self.shared.destination.concurrency };
+    /// The task that settles what is sent to it.
+    fn settler(&self) -> (mpsc::Sender<Settlement>, JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
+        let works = self.shared.works.clone();
+        let settling = async move {
+            while let Some(mut settlement) = receiver.recv().await {
+                while let Ok(more) = receiver.try_recv() {
+                    settlement.join(more);
+                }
+                if let Err(fault) = settle_for_good(&works, settlement).await {
+                    warn!(code = fault.code(), "what was delivered is not settled, and handed out again: {fault}");
+                    return;
+                }
+            }
+        };
+        (sender, tokio::spawn(settling.in_current_span()))
+    }
+
+    async fn work(&self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
+        let (batch, concurrency) = self.at_once();
         let window = self.shared.works.memory.window((batch * concurrency * 4).max(256));
         let mut consumer = self.shared.works.engine.queue.consume(&self.shared.destination.queue, window).await?;
         let mut under_way: JoinSet<Verdict> = JoinSet::new();
-        let ended = self.take(&mut *consumer, &mut under_way, (batch, concurrency), stop).await;
+        let ended = self.take(&mut *consumer, &mut under_way, &settlements, stop).await;
         // Also after a fault: what is under way ends before the lane begins anew, or one message would be under way twice.
         while under_way.join_next().await.is_some() {}
         ended
+    }
+
+    /// Deliveries in one call of the target, and calls at once.
+    fn at_once(&self) -> (usize, usize) {
+        let batch = self.shared.target.batch().max(1);
+        (batch, if batch > 1 { 1 } else { self.shared.destination.concurrency })
     }
 
     /// Takes entries and delivers them until `stop`.
@@ -88,9 +125,10 @@ impl Lane {
         &self,
         consumer: &mut dyn Consumer,
         under_way: &mut JoinSet<Verdict>,
-        (batch, concurrency): (usize, usize),
+        settlements: &mpsc::Sender<Settlement>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
+        let (batch, concurrency) = self.at_once();
         let mut pauses = 0;
         self.shared.metrics.up.set(1);
         loop {
@@ -108,12 +146,10 @@ impl Lane {
                 }
                 entries = consumer.next(room) => {
                     let entries = entries?;
-                    if batch > 1 {
-                        under_way.spawn(self.shared.clone().deliver(entries, pauses).in_current_span());
-                    } else {
-                        for entry in entries {
-                            under_way.spawn(self.shared.clone().deliver(vec![entry], pauses).in_current_span());
-                        }
+                    let runs = if batch > 1 { vec![entries] } else { entries.into_iter().map(|one| vec![one]).collect() };
+                    for run in runs {
+                        let delivering = self.shared.clone().deliver(run, pauses, settlements.clone());
+                        under_way.spawn(delivering.in_current_span());
                     }
                 }
             }
@@ -171,7 +207,12 @@ impl Lane {
 }
 
 impl Shared {
-    async fn deliver(self: Arc<Self>, entries: Vec<Entry>, pauses: u32) -> Verdict {
+    async fn deliver(
+        self: Arc<Self>,
+        entries: Vec<Entry>,
+        pauses: u32,
+        settlements: mpsc::Sender<Settlement>,
+    ) -> Verdict {
         let deliveries: Vec<Delivery> = entries.iter().map(as_delivery).collect();
         let timer = self.metrics.seconds.start_timer();
         let outcomes = match deliveries.as_slice() {
@@ -193,7 +234,9 @@ impl Shared {
                 Err(fault) => self.failed(entry, fault, pauses, &mut settlement, &mut verdict, now),
             }
         }
-        verdict.lost = settle_for_good(&self.works, settlement).await.err();
+        if settlements.send(settlement).await.is_err() {
+            verdict.lost = Some(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
+        }
         verdict
     }
 

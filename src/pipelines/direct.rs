@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::intake::{dead_letter, tracked};
-use super::process::{Work, decode, meta, process};
+use super::process::{Work, decode, process};
 use super::{OrderBy, Pipeline, Works};
-use crate::formula::Scope;
+use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Target};
-use crate::queue::NewEntry;
+use crate::queue::{Decoded, NewEntry};
 use crate::steps::{Answer, Ask, World};
 use crate::store::{Event, Hop, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
@@ -123,7 +123,7 @@ impl Direct {
     }
 
     async fn one(&self, mut arrival: Arrival, now: Timestamp, run: &mut Run) {
-        let position = arrival.position.as_ref().map(ToString::to_string).unwrap_or_default();
+        let position = arrival.position.as_deref().unwrap_or_default();
         let id = MessageId::derive(&[self.pipeline.name.as_bytes(), b"position", position.as_bytes()]);
         run.first.get_or_insert(id);
         let document = match (arrival.fault.take(), arrival.document.take()) {
@@ -182,7 +182,7 @@ impl Direct {
         if self.pipeline.track.is_empty() {
             return Ok(Vec::new());
         }
-        let meta = meta(&self.pipeline.name, id, now);
+        let meta = Meta::of(&self.pipeline.name, id, now);
         let tables = &*self.works.tables;
         let scope = Scope {
             document,
@@ -210,6 +210,7 @@ impl Direct {
             body: arrival.body,
             start_at: 0,
             due: None,
+            decoded: Decoded::default(),
         };
         let mut hop = self.hop(id, 1, Vec::new(), now);
         (hop.event, hop.note) = (Event::Dead, Some(fault.code().into()));

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::mask::People;
-use super::process::{key_text, meta};
+use super::process::key_text;
 use super::{Direct, OrderBy, Pipeline, Works, pseudonym, reply};
 use crate::clock::later;
-use crate::formula::{Scope, Template};
+use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver};
-use crate::queue::NewEntry;
+use crate::queue::{Decoded, NewEntry};
 use crate::store::{Accepted, Claim, DeadLetter, Event, Hop, Intake, Stored};
 use crate::telemetry::PipelineMetrics;
 
@@ -40,7 +40,6 @@ impl Gate {
 
     /// One arrival as it will be stored.
     fn intake(&self, arrival: Arrival, has_cursor: bool, now: Timestamp) -> (Intake, bool) {
-        let content = half_hash(&arrival.body);
         let decoded = match (arrival.fault, arrival.document) {
             (Some(fault), _) => Err(fault),
             (None, Some(document)) => Ok(document),
@@ -50,32 +49,36 @@ impl Gate {
             Some(position) => MessageId::derive(&[self.pipeline.name.as_bytes(), b"position", position.as_bytes()]),
             None => MessageId::draw(),
         };
+        let content = || half_hash(&arrival.body);
         let known = decoded.and_then(|document| {
             let id = drawn();
-            let known = self.identify(&document, &arrival.headers, id, now);
-            known.map_err(|fault| People::of(&self.pipeline, &document).hide(fault))
+            match self.identify(&document, &arrival.headers, id, now) {
+                Ok(identity) => Ok((identity, document)),
+                Err(fault) => Err(People::of(&self.pipeline, &document).hide(fault)),
+            }
         });
         let position = arrival.position.as_deref().filter(|_| !has_cursor);
         match known {
-            Ok(identity) => {
+            Ok((identity, document)) => {
                 let id = identity.id;
                 let claim = match (&self.pipeline.dedupe, identity.dedupe) {
-                    (Some(dedupe), Some(key)) => Some(self.claim(key, content, id, later(now, dedupe.keep))),
+                    (Some(dedupe), Some(key)) => Some(self.claim(key, content(), id, later(now, dedupe.keep))),
                     _ => position.map(|position| {
                         let key = half_hash(position.as_bytes());
-                        self.claim(key, content, id, later(now, KEEP_POSITIONS))
+                        self.claim(key, content(), id, later(now, KEEP_POSITIONS))
                     }),
                 };
-                let entry = self.entry(id, identity.key, arrival.headers, arrival.body, now);
+                let mut entry = self.entry(id, identity.key, arrival.headers, arrival.body, now);
+                entry.decoded = Decoded::new(document);
                 let hops = vec![self.hop(id, Event::Accepted, None, identity.track, now)];
                 (Intake { claim, stored: Stored::Entry(entry), hops }, false)
             }
             Err(fault) => {
                 let id = drawn();
-                let entry = self.entry(id, None, arrival.headers, arrival.body, now);
                 let claim = position.map(|position| {
-                    self.claim(half_hash(position.as_bytes()), content, id, later(now, KEEP_POSITIONS))
+                    self.claim(half_hash(position.as_bytes()), content(), id, later(now, KEEP_POSITIONS))
                 });
+                let entry = self.entry(id, None, arrival.headers, arrival.body, now);
                 let hops = vec![self.hop(id, Event::Dead, Some(fault.code().into()), Vec::new(), now)];
                 self.metrics.dead(fault.code());
                 (
@@ -111,7 +114,7 @@ impl Gate {
     }
 
     fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {
-        let meta = meta(&self.pipeline.name, drawn, now);
+        let meta = Meta::of(&self.pipeline.name, drawn, now);
         let scope = Scope {
             document,
             headers,
@@ -145,7 +148,18 @@ impl Gate {
 
     fn entry(&self, id: MessageId, key: Option<Text>, headers: Map, body: Bytes, now: Timestamp) -> NewEntry {
         let queue = self.pipeline.name.clone();
-        NewEntry { queue, message: id, origin: id, key, time: now, headers, body, start_at: 0, due: None }
+        NewEntry {
+            queue,
+            message: id,
+            origin: id,
+            key,
+            time: now,
+            headers,
+            body,
+            start_at: 0,
+            due: None,
+            decoded: Decoded::default(),
+        }
     }
 
     fn claim(&self, key: [u8; 16], content: [u8; 16], message: MessageId, until: Timestamp) -> Claim {

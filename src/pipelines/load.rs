@@ -70,7 +70,7 @@ pub(super) fn read_yaml(folder: &Path, relative: &Path, reader: &mut Reader<'_>)
         }
     };
     let file: FileId = reader.files.add(relative, text);
-    parse(file, reader.files.text(file), &mut reader.problems)
+    parse(file, &reader.files.text(file), &mut reader.problems)
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
@@ -166,11 +166,14 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
     Some(pipeline)
 }
 
+/// How deep folders of a pipeline's files are looked into.
+const DEPTH: usize = 8;
+
 /// A hash of all a pipeline is made of: its files and the tables.
 fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     let mut hash = Sha256::new();
     for folder in [pipeline, tables] {
-        add(folder, DEPTH, &mut hash);
+        hash_folder(folder, &mut hash, DEPTH);
     }
     let digest: [u8; 32] = hash.finalize().into();
     let mut half = [0; 16];
@@ -178,21 +181,18 @@ fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
     half
 }
 
-/// Folders in folders that belong to a pipeline: its schemas and mappings.
-const DEPTH: usize = 4;
-
-fn add(folder: &Path, depth: usize, hash: &mut Sha256) {
+/// The files of a folder and of those in it. Cases and samples are no part of what runs.
+fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     paths.sort();
-    for path in paths {
+    for path in &paths {
         if path.is_file() {
             hash.update(path.as_os_str().as_encoded_bytes());
-            hash.update(std::fs::read(&path).unwrap_or_default());
-        } else if depth > 0 && !path.ends_with("cases") && !path.ends_with("samples") {
-            // Cases and samples change nothing that runs.
-            add(&path, depth - 1, hash);
+            hash.update(std::fs::read(path).unwrap_or_default());
+        } else if depth > 0 && path.is_dir() && !path.ends_with("cases") && !path.ends_with("samples") {
+            hash_folder(path, hash, depth - 1);
         }
     }
 }

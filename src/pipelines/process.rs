@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::mask::People;
 use super::{Destination, Pipeline};
-use crate::formula::Tables;
+use crate::formula::{Meta, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::protocols::{Prepared, Target};
 use crate::steps::{Context, Effect, World};
@@ -40,18 +40,10 @@ pub(super) struct Processed {
 /// One message for one destination.
 pub(super) struct Routed {
     pub destination: Arc<Destination>,
-    pub id: MessageId,
+    /// Its number among those for the destination: with the message's id and the destination's name it gives its own id.
+    pub index: usize,
     pub document: Value,
     pub prepared: Prepared,
-}
-
-/// The `$meta` of a message.
-pub(super) fn meta(pipeline: &str, id: MessageId, time: Timestamp) -> Map {
-    let mut meta = Map::with_capacity(3);
-    meta.insert("id", id.to_string());
-    meta.insert("time", time.to_string());
-    meta.insert("pipeline", pipeline);
-    meta
 }
 
 /// The document in `body`: of the pipeline's source, or of a group that goes on after its `aggregate`.
@@ -76,7 +68,7 @@ pub(super) async fn process(
     work: Work<'_>,
 ) -> Result<Processed, Fault> {
     let people = People::of(pipeline, &work.document);
-    let meta = meta(&pipeline.name, work.id, work.time);
+    let meta = Meta::of(&pipeline.name, work.id, work.time);
     let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
     let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await;
     let ran = ran.map_err(|fault| people.hide(fault))?;
@@ -116,8 +108,8 @@ async fn route(
             let prepared = target
                 .prepare(&context.scope(&document))
                 .map_err(|fault| fault.at_step(format!("to.{}", destination.name)))?;
-            let id = context.id.child(&destination.name, routed.len());
-            routed.push(Routed { destination: destination.clone(), id, document, prepared });
+            let index = routed.len();
+            routed.push(Routed { destination: destination.clone(), index, document, prepared });
         }
     }
     Ok((routed, effects))

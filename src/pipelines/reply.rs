@@ -3,9 +3,8 @@
 
 use async_trait::async_trait;
 
-use super::process::meta;
 use super::{Pipeline, Works};
-use crate::formula::Scope;
+use crate::formula::{Meta, Scope};
 use crate::message::{Fault, MessageId, Value};
 use crate::protocols::Arrival;
 use crate::steps::{Answer, Ask, Context, World};
@@ -20,7 +19,7 @@ pub(super) async fn reply(pipeline: &Pipeline, works: &Works, arrival: Arrival) 
         None => pipeline.codec.decode(&arrival.body)?,
     };
     let (id, time) = (MessageId::draw(), works.clock.now());
-    let meta = meta(&pipeline.name, id, time);
+    let meta = Meta::of(&pipeline.name, id, time);
     let tables = &*works.tables;
     let context = Context { headers: &arrival.headers, meta: &meta, partner: None, time, id, tables };
     let mut ran = pipeline.steps.run(0, document, &context, &ReadOnly(works)).await?;

@@ -519,7 +519,7 @@ mod tests {
         let environment = crate::config::Environment { only: Some(Default::default()), folder: ".".into() };
         let mut reader = Reader::new(&files, &environment);
         let file = files.add("pipeline.yaml", format!("about: x\n{lines}"));
-        let node = crate::config::parse(file, files.text(file), &mut reader.problems).expect("the lines are YAML");
+        let node = crate::config::parse(file, &files.text(file), &mut reader.problems).expect("the lines are YAML");
         let mut map = reader.map(&node).expect("the lines are a map");
         let head: PipelineHead = map.flat(&mut reader).expect("the head is whole");
         check_identity(&mut reader, [map.span; 3], &head);

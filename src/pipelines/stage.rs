@@ -20,7 +20,7 @@ use super::process::{Processed, Work, decode, process};
 use super::{Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Entry, NewEntry};
+use crate::queue::{Decoded, Entry, NewEntry};
 use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
@@ -33,6 +33,9 @@ const SETTLES: usize = 2;
 const GROUP_TICK: Duration = Duration::from_secs(1);
 /// Names the only destination of a replay in an entry's headers.
 pub(super) const ONLY: &str = "@only";
+
+/// A run's number, and all that follows from it.
+type Decided = (u64, Settlement);
 
 /// The running stage of one pipeline.
 pub struct Stage {
@@ -79,22 +82,22 @@ impl Stage {
     }
 
     /// The task that settles, in order, what is sent to it.
-    fn settler(&self) -> (mpsc::Sender<Settlement>, tokio::task::JoinHandle<()>) {
-        let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
+    fn settler(&self) -> (mpsc::Sender<Decided>, tokio::task::JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel::<Decided>(SETTLES);
         let (works, pending) = (self.works.clone(), self.pending.clone());
         let settling = async move {
-            while let Some(settlement) = receiver.recv().await {
+            while let Some((run, settlement)) = receiver.recv().await {
                 if let Err(fault) = settle_for_good(&works, settlement).await {
                     warn!(code = fault.code(), "what was decided is dropped and decided anew: {fault}");
                     return;
                 }
-                pending.committed();
+                pending.committed(run);
             }
         };
         (sender, tokio::spawn(settling.in_current_span()))
     }
 
-    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Settlement>) -> Result<(), Fault> {
+    async fn work(&mut self, stop: &CancellationToken, settlements: mpsc::Sender<Decided>) -> Result<(), Fault> {
         let window = self.works.memory.window(RUN * 4);
         let mut consumer = self.works.engine.queue.consume(&self.pipeline.name, window).await?;
         // Groups of an `aggregate` that an edit took away still close in their time.
@@ -107,15 +110,17 @@ impl Stage {
                 entries = consumer.next(RUN) => entries?,
                 () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
             };
-            let mut settlement = Settlement::default();
+            let (run, mut settlement) = (self.pending.begin(), Settlement::default());
             if self.has_groups {
                 self.close_due_groups(&mut settlement).await?;
+            }
+            if entries.is_empty() && settlement.outputs.is_empty() {
+                continue;
             }
             for entry in entries {
                 self.entry(entry, &mut settlement).await;
             }
-            self.pending.submitted();
-            if settlements.send(settlement).await.is_err() {
+            if settlements.send((run, settlement)).await.is_err() {
                 return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
             }
         }
@@ -127,7 +132,7 @@ impl Stage {
         loop {
             let mut full = None;
             for destination in &self.pipeline.destinations {
-                if self.works.engine.queue.depth(&destination.queue).await?.entries >= self.works.quota {
+                if self.works.engine.queue.entries(&destination.queue).await? >= self.works.quota {
                     full = Some(destination.name.clone());
                 }
             }
@@ -144,8 +149,9 @@ impl Stage {
 
     async fn entry(&mut self, entry: Entry, settlement: &mut Settlement) {
         let now = self.works.clock.now();
-        let Entry { at, attempts, entry } = entry;
-        match self.process(&entry).await {
+        let Entry { at, attempts, mut entry } = entry;
+        let decoded = entry.decoded.take();
+        match self.process(&entry, decoded).await {
             Ok(processed) => {
                 if let Some(due) = tried_again(&processed, attempts, now) {
                     settlement.retries.push(Retry { at, due, counts: true });
@@ -159,8 +165,11 @@ impl Stage {
         }
     }
 
-    async fn process(&self, entry: &NewEntry) -> Result<Processed, Fault> {
-        let document = decode(&self.pipeline, &entry.body, entry.start_at)?;
+    async fn process(&self, entry: &NewEntry, decoded: Option<Value>) -> Result<Processed, Fault> {
+        let document = match decoded {
+            Some(document) => document,
+            None => decode(&self.pipeline, &entry.body, entry.start_at)?,
+        };
         let only = entry.headers.get(ONLY).and_then(Value::as_text);
         let work = Work {
             id: entry.message,
@@ -176,7 +185,9 @@ impl Stage {
 
     /// What was made of a message, into the settlement.
     fn keep(&self, entry: &NewEntry, processed: Processed, settlement: &mut Settlement, now: Timestamp) {
-        let joined = processed.effects.iter().any(|effect| matches!(effect, Effect::Join { .. }));
+        // The last member closes the group it joins.
+        let joins = |effect: &Effect| matches!(effect, Effect::Join { .. } | Effect::Close { .. });
+        let joined = processed.effects.iter().any(joins);
         if processed.routed.is_empty() && processed.failed.is_empty() {
             let event = if joined { Event::Joined } else { Event::Filtered };
             if !joined {
@@ -186,10 +197,11 @@ impl Stage {
         }
         for routed in processed.routed {
             let to = &routed.destination;
-            settlement.hops.push(self.hop(entry, routed.id, Event::Routed, Some(to.name.clone()), None, now));
+            let id = entry.message.child(&to.name, routed.index);
+            settlement.hops.push(self.hop(entry, id, Event::Routed, Some(to.name.clone()), None, now));
             settlement.outputs.push(NewEntry {
                 queue: to.queue.clone(),
-                message: routed.id,
+                message: id,
                 origin: entry.origin,
                 key: entry.key.clone(),
                 time: entry.time,
@@ -197,6 +209,7 @@ impl Stage {
                 body: routed.prepared.body,
                 start_at: 0,
                 due: None,
+                decoded: Decoded::default(),
             });
         }
         for (destination, fault) in processed.failed {
@@ -210,7 +223,7 @@ impl Stage {
     fn effect(&self, entry: &NewEntry, index: usize, effect: Effect, settlement: &mut Settlement) {
         match effect {
             Effect::Remember { table, key, row, until } => {
-                self.pending.remember(&table, &key, &row);
+                self.pending.remember(&table, &key, &row, entry.time);
                 settlement.rows.push(RowWrite { table, key, row, time: entry.time, until: Some(until) });
             }
             Effect::Join { group, member, closes } => {
@@ -256,6 +269,7 @@ impl Stage {
             body: json::to_text(&document).into(),
             start_at: u32::try_from(start_at).unwrap_or(u32::MAX),
             due: None,
+            decoded: Decoded::default(),
         });
         settlement.groups.push(GroupWrite::Close { group, window });
     }
@@ -263,10 +277,10 @@ impl Stage {
     async fn close_due_groups(&mut self, settlement: &mut Settlement) -> Result<(), Fault> {
         let now = self.works.clock.now();
         let due = self.works.engine.store.due_groups(&self.pipeline.name, now, 100).await?;
-        for DueGroup { key, group } in due {
+        for DueGroup { key, group: due } in due {
             // What this stage decided since stands over what the store had.
-            let group = self.pending.group(&key).unwrap_or(group);
-            if group.members.is_empty() {
+            let group = self.pending.group(&key).unwrap_or_else(|| due.clone());
+            if group.members.is_empty() || group.window != due.window {
                 continue;
             }
             let document: Map =
@@ -368,9 +382,10 @@ fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<T
 /// `STORE-STALE`, `STORE-GONE`: somebody else settled an input, or the engine has stopped. Nothing of it is kept; the work begins
 /// anew with what the queue hands out.
 pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Result<(), Fault> {
+    let settlement = Arc::new(settlement);
     let mut failures = 0;
     loop {
-        let Err(fault) = works.engine.store.settle(settlement.clone()).await else { return Ok(()) };
+        let Err(fault) = works.engine.store.settle_shared(settlement.clone()).await else { return Ok(()) };
         if !matches!(fault.next(), Next::Retry { .. }) {
             return Err(fault);
         }
@@ -380,16 +395,17 @@ pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Re
     }
 }
 
-/// What was decided and is not committed yet: later messages see it.
+/// What was decided and is not committed yet: later messages see it. Each thing carries the number of the run that touched it
+/// last, and goes once that run is on disk.
 #[derive(Clone, Default)]
 struct Pending(Arc<Mutex<PendingState>>);
 
 #[derive(Default)]
 struct PendingState {
-    /// Settlements handed over and not committed.
-    under_way: usize,
-    rows: HashMap<(Text, Text), Map>,
-    groups: HashMap<GroupKey, Group>,
+    /// The run being processed.
+    run: u64,
+    rows: HashMap<(Text, Text), (u64, Timestamp, Map)>,
+    groups: HashMap<GroupKey, (u64, Group)>,
 }
 
 impl Pending {
@@ -397,39 +413,48 @@ impl Pending {
         self.0.lock().expect("no code panics while holding what is pending")
     }
 
-    fn submitted(&self) {
-        self.state().under_way += 1;
+    /// A run begins; gives its number.
+    fn begin(&self) -> u64 {
+        let mut state = self.state();
+        state.run += 1;
+        state.run
     }
 
-    /// A settlement is on disk; once all are, the store says it all.
-    fn committed(&self) {
+    /// This run and those before it are on disk: what no later one touched is in the store.
+    fn committed(&self, run: u64) {
         let mut state = self.state();
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            state.rows.clear();
-            state.groups.clear();
-        }
+        state.rows.retain(|_, (touched, ..)| *touched > run);
+        state.groups.retain(|_, (touched, _)| *touched > run);
     }
 
     fn row(&self, table: &Text, key: &Text) -> Option<Map> {
-        self.state().rows.get(&(table.clone(), key.clone())).cloned()
+        self.state().rows.get(&(table.clone(), key.clone())).map(|(_, _, row)| row.clone())
     }
 
-    fn remember(&self, table: &Text, key: &Text, row: &Map) {
-        self.state().rows.insert((table.clone(), key.clone()), row.clone());
+    /// As in the store, an older message's row never covers a newer one's.
+    fn remember(&self, table: &Text, key: &Text, row: &Map, time: Timestamp) {
+        let mut state = self.state();
+        let (run, place) = (state.run, (table.clone(), key.clone()));
+        if state.rows.get(&place).is_none_or(|(_, written, _)| *written <= time) {
+            state.rows.insert(place, (run, time, row.clone()));
+        }
     }
 
     fn group(&self, key: &GroupKey) -> Option<Group> {
-        self.state().groups.get(key).cloned()
+        self.state().groups.get(key).map(|(_, group)| group.clone())
     }
 
     fn hold(&self, key: &GroupKey, group: &Group) {
-        self.state().groups.insert(key.clone(), group.clone());
+        let mut state = self.state();
+        let run = state.run;
+        state.groups.insert(key.clone(), (run, group.clone()));
     }
 
     fn join(&self, key: &GroupKey, member: &Value, at: Timestamp) {
         let mut state = self.state();
-        let group = state.groups.entry(key.clone()).or_default();
+        let run = state.run;
+        let (touched, group) = state.groups.entry(key.clone()).or_default();
+        *touched = run;
         group.opened.get_or_insert(at);
         group.members.push(member.clone());
     }

@@ -129,6 +129,10 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
 
 #[async_trait]
 pub trait Source: Send {
+    /// Takes, before `run`, the places that must never be empty (a path), from its former self too. Whoever else stood there
+    /// is on its way out: no two pipelines of a configuration want the same ([`SourceSettings::claims`]).
+    fn begin(&mut self, _receiver: &Arc<dyn Receiver>, _stop: &CancellationToken) {}
+
     /// Runs until `stop`, then returns once what it holds is handed over or let go.
     ///
     /// # Errors

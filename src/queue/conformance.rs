@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Consumer, Entry, NewEntry, Window};
+use super::{Consumer, Decoded, Entry, NewEntry, Window};
 use crate::clock::{Clock, later};
 use crate::message::{Map, MessageId, Text};
 use crate::store::{Accepted, Engine, Intake, Retry, Settlement, Stored};
@@ -51,6 +51,7 @@ pub fn entry(queue: &str, key: Option<&str>, body: &str) -> NewEntry {
         body: Bytes::copy_from_slice(body.as_bytes()),
         start_at: 0,
         due: None,
+        decoded: Decoded::default(),
     }
 }
 

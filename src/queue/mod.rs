@@ -8,11 +8,13 @@
 pub mod conformance;
 pub mod embedded;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::message::{Fault, Map, MessageId, Text};
+use crate::message::{Fault, Map, MessageId, Text, Value};
 
 /// An entry to store.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,40 @@ pub struct NewEntry {
     pub start_at: u32,
     /// Not handed out before.
     pub due: Option<Timestamp>,
+    /// Its document, as long as the entry stays in memory.
+    pub decoded: Decoded,
+}
+
+/// The document of an entry, where intake has read it: spares the consumer reading the body again. Never stored, so it may be
+/// missing at any time, and two entries are the same with it or without.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded(Option<Arc<Value>>);
+
+/// A document takes about so many times the memory of its bytes.
+const DOCUMENT_WEIGHT: usize = 6;
+
+impl Decoded {
+    pub fn new(document: Value) -> Decoded {
+        Decoded(Some(Arc::new(document)))
+    }
+
+    pub fn take(&mut self) -> Option<Value> {
+        self.0.take().map(Arc::unwrap_or_clone)
+    }
+}
+
+impl PartialEq for Decoded {
+    fn eq(&self, _other: &Decoded) -> bool {
+        true
+    }
+}
+
+impl NewEntry {
+    /// Bytes it takes in memory, about.
+    fn weight(&self) -> usize {
+        let document = if self.decoded.0.is_some() { DOCUMENT_WEIGHT * self.body.len() } else { 0 };
+        self.body.len() + document
+    }
 }
 
 /// An entry handed out.
@@ -69,8 +105,11 @@ pub trait Queue: Send + Sync {
 
     async fn depth(&self, queue: &str) -> Result<Depth, Fault>;
 
+    /// [`Depth::entries`] alone: cheap enough to ask before each run.
+    async fn entries(&self, queue: &str) -> Result<u64, Fault>;
+
     /// Every queue there ever was, with how many entries it has: also of pipelines that are gone.
-    fn entries(&self) -> Vec<(Text, u64)>;
+    fn queues(&self) -> Vec<(Text, u64)>;
 }
 
 /// Bounds of what one consumer holds in memory, handed out and read ahead together.

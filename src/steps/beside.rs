@@ -20,7 +20,8 @@ pub fn open(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>, most: u
     }
     match read_text(&place.folder.join(path), most) {
         Ok(text) => {
-            let folder = reader.files.path(node.span.file).parent().unwrap_or(Path::new(""));
+            let here = reader.files.path(node.span.file);
+            let folder = here.parent().unwrap_or(Path::new(""));
             Some(reader.files.add(folder.join(path), text))
         }
         Err(said) => {

@@ -9,7 +9,7 @@ use super::{
     Answer, Ask, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames, World, read_tables,
 };
 use crate::config::{Environment, Files, Problem, Reader, parse};
-use crate::formula::Scope;
+use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Value, json};
 
 /// Runs steps over a document at 2026-11-02 09:00 UTC.
@@ -91,9 +91,10 @@ pub fn run_from(steps: &Steps, from: usize, document: &str) -> Result<Outcome, F
 fn context() -> Context<'static> {
     static TABLES: LazyLock<CsvTables> = LazyLock::new(|| tables().0);
     static EMPTY: LazyLock<Map> = LazyLock::new(Map::new);
+    static NO_META: LazyLock<Meta> = LazyLock::new(Meta::default);
     Context {
         headers: &EMPTY,
-        meta: &EMPTY,
+        meta: &NO_META,
         partner: None,
         time: "2026-11-02T09:00:00Z".parse().expect("this is a time"),
         id: MessageId::derive(&[b"check"]),

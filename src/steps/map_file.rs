@@ -22,7 +22,7 @@ kind! {
 
 fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<Box<dyn Step>> {
     let file = open(node, reader, place, MAX_BYTES)?;
-    let tree = parse(file, reader.files.text(file), &mut reader.problems)?;
+    let tree = parse(file, &reader.files.text(file), &mut reader.problems)?;
     Some(Box::new(Mapping(Template::read(&tree, reader)?)))
 }
 

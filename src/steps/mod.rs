@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::config::{Node, Reader, Shape};
-use crate::formula::{Scope, Tables};
+use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 pub use csv_tables::CsvTables;
@@ -88,7 +88,7 @@ pub struct Context<'a> {
     /// `$headers`
     pub headers: &'a Map,
     /// `$meta`
-    pub meta: &'a Map,
+    pub meta: &'a Meta,
     /// `$partner`, where the message has one.
     pub partner: Option<&'a Value>,
     /// The message's own time, the same for every repeat.

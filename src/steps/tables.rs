@@ -133,7 +133,7 @@ fn read_durable(path: &Path, shown: &Path, reader: &mut Reader<'_>) -> Option<Du
         }
     };
     let file = reader.files.add(shown, text);
-    let node = parse(file, reader.files.text(file), &mut reader.problems)?;
+    let node = parse(file, &reader.files.text(file), &mut reader.problems)?;
     let table = DurableTable::read(&node, reader)?;
     table.check(node.span, reader).then_some(table)
 }

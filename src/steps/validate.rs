@@ -96,7 +96,7 @@ fn read_schema(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> O
     let schema = match json::read(text.as_bytes()) {
         Ok(schema) => to_json(&schema),
         Err(error) => {
-            let span = span_of(file, text, error.line, error.column);
+            let span = span_of(file, &text, error.line, error.column);
             reader.error(span, format!("not JSON: {}", error.what)).label("here");
             return None;
         }

@@ -288,16 +288,16 @@ async fn a_group_gathers_and_closes_once<P: Place>(place: &P) {
     engine = place.open().await;
     let gathered = Group { window: 0, opened: Some(now), members: vec!["a".into(), "b".into()] };
     assert_eq!(engine.store.group(&group).await.expect("it can be read"), gathered);
-    assert_eq!(engine.store.due_groups("web-order", now, 10).await.expect("they can be listed"), []);
+    assert_eq!(engine.store.due_groups(&group.pipeline, now, 10).await.expect("they can be listed"), []);
     let due = vec![DueGroup { key: group.clone(), group: gathered }];
-    assert_eq!(engine.store.due_groups("web-order", closes, 10).await.expect("they can be listed"), due);
-    assert_eq!(engine.store.due_groups("others", closes, 10).await.expect("they can be listed"), []);
+    assert_eq!(engine.store.due_groups(&group.pipeline, closes, 10).await.expect("they can be listed"), due);
+    assert_eq!(engine.store.due_groups("another", closes, 10).await.expect("they can be listed"), []);
     let close = GroupWrite::Close { group: group.clone(), window: 0 };
     settle(&engine, put(close.clone())).await;
     let twice = engine.store.settle(put(close)).await;
     assert_eq!(twice.expect_err("it is closed").code(), "STORE-STALE");
     assert_eq!(engine.store.group(&group).await.expect("it can be read"), Group { window: 1, ..Group::default() });
-    assert_eq!(engine.store.due_groups("web-order", closes, 10).await.expect("they can be listed"), []);
+    assert_eq!(engine.store.due_groups(&group.pipeline, closes, 10).await.expect("they can be listed"), []);
     settle(&engine, put(join("a", None))).await;
     assert_eq!(engine.store.group(&group).await.expect("it can be read").members, ["a".into()]);
 }

@@ -10,6 +10,7 @@ mod model;
 pub mod scenario;
 mod sqlite;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +44,22 @@ pub struct Settlement {
     pub cursors: Vec<(Text, Value)>,
     /// Keys whose further delivery stops until a person acts (`then: hold_key`): queue and key.
     pub held: Vec<(Text, Text)>,
+}
+
+impl Settlement {
+    /// Adds what another settlement, of other inputs, makes true.
+    pub fn join(&mut self, other: Settlement) {
+        self.ended.extend(other.ended);
+        self.retries.extend(other.retries);
+        self.outputs.extend(other.outputs);
+        self.dead.extend(other.dead);
+        self.dead_ended.extend(other.dead_ended);
+        self.hops.extend(other.hops);
+        self.rows.extend(other.rows);
+        self.groups.extend(other.groups);
+        self.cursors.extend(other.cursors);
+        self.held.extend(other.held);
+    }
 }
 
 /// Hand this entry out again at `due`.
@@ -218,7 +235,12 @@ pub trait Store: Send + Sync {
     /// Nothing was kept. `STORE-STALE` (reconnect): an input, a dead letter or a group's window was settled by someone else;
     /// drop the work, it is not this caller's any more. `STORE-FULL`, `STORE-IO` (retry): settle the same again, later; the
     /// input stays out meanwhile. `STORE-GONE` (reconnect): the engine has stopped and a restart tells what was kept.
-    async fn settle(&self, settlement: Settlement) -> Result<(), Fault>;
+    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+        self.settle_shared(Arc::new(settlement)).await
+    }
+
+    /// [`Store::settle`], for a caller that keeps it in hand to try again.
+    async fn settle_shared(&self, settlement: Arc<Settlement>) -> Result<(), Fault>;
 
     async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault>;
 
@@ -266,6 +288,6 @@ pub struct Retention {
 /// A queue and a store that settle together.
 #[derive(Clone)]
 pub struct Engine {
-    pub queue: std::sync::Arc<dyn Queue>,
-    pub store: std::sync::Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub store: Arc<dyn Store>,
 }

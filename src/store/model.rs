@@ -68,7 +68,11 @@ impl Queue for Model {
         Ok(Depth { entries, ..Depth::default() })
     }
 
-    fn entries(&self) -> Vec<(Text, u64)> {
+    async fn entries(&self, queue: &str) -> Result<u64, Fault> {
+        Ok(self.depth(queue).await?.entries)
+    }
+
+    fn queues(&self) -> Vec<(Text, u64)> {
         let mut queues = std::collections::BTreeMap::new();
         for kept in self.disk().entries.values() {
             *queues.entry(kept.entry.queue.clone()).or_default() += 1;
@@ -181,7 +185,7 @@ impl Store for Model {
         Ok(arrivals.iter().map(|arrival| disk.accept(arrival)).collect())
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+    async fn settle_shared(&self, settlement: Arc<Settlement>) -> Result<(), Fault> {
         self.disk().settle(&settlement)
     }
 

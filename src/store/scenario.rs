@@ -18,7 +18,7 @@ use super::conformance::dead_letter;
 use super::*;
 use crate::clock::later;
 use crate::queue::conformance::Place;
-use crate::queue::{Consumer, Entry, Window};
+use crate::queue::{Consumer, Decoded, Entry, Window};
 
 const DESTINATIONS: [&str; 2] = ["web.to.a", "web.to.b"];
 const WINDOW: Window = Window { entries: 12, bytes: 4096 };
@@ -202,6 +202,7 @@ impl<'a, P: Place> Scenario<'a, P> {
             body: Bytes::from(vec![b'x'; 1 + n * 37 % 900]),
             start_at: 0,
             due: None,
+            decoded: Decoded::default(),
         };
         let claim = Claim { pipeline: "web".into(), key, content: key, message: sent.id, until };
         Intake { claim: Some(claim), stored: Stored::Entry(entry), hops: Vec::new() }

@@ -235,6 +235,27 @@ async fn a_wrong_configuration_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_disk_without_its_reserve_takes_nothing_in() {
+    let folder = hub("reserve", &WEBHOOK.replace("FROM", "auth: none, format: json"));
+    let config = folder.read("config/raccord.yaml");
+    // No disk is as large: this one is as good as full.
+    folder.write("config/raccord.yaml", format!("{config}queue: {{ reserve: 4000000GB }}\n"));
+    let mut hub = HubProcess::spawn_run(&folder);
+    hub.wait_listening().await;
+    let (status, said) = post(&hub.url("/in"), r#"{"early": 1}"#).await;
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("STORE-FULL") && said.contains("nothing was taken; send it again later"), "{said}");
+    let (status, said) = get(hub.address, "/health/ready").await.expect("the hub answers");
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("the disk of the store is full; make room, the hub goes on by itself"), "{said}");
+    assert!(!folder.path("data/reserve").exists(), "a reserve that does not fit takes no room");
+    assert!(hub.terminate().await.success(), "{}", hub.log());
+    folder.write("config/raccord.yaml", config);
+    let hub = HubProcess::start(&folder).await;
+    goes_on(&folder, &hub, r#"{"good": 1}"#).await;
+}
+
+#[tokio::test]
 async fn a_full_disk_stops_what_comes_in_until_there_is_room() {
     let peer = Peer::start(|_| Answer::Status(200)).await;
     let to = format!("peer: {{ protocol: http, url: {}, format: json }}", peer.url("/"));

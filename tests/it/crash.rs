@@ -215,7 +215,7 @@ async fn accepted(client: &reqwest::Client, body: &str, address: &mut watch::Rec
                         let said: Value = serde_json::from_str(&said).expect("the answer is JSON");
                         return said["id"].as_str().expect("it holds the id").to_owned();
                     }
-                    404 | 503 => sleep(Duration::from_millis(20)).await,
+                    503 => sleep(Duration::from_millis(20)).await,
                     _ => panic!("{status} {said}"),
                 }
             }

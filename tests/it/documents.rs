@@ -49,3 +49,29 @@ fn documented(page: &str) -> BTreeSet<String> {
     }
     names
 }
+
+/// The pipelines that the READMEs show are read by the real reader, in the hub `init` writes; the manuals of steps, formats and
+/// formulas have tests of their own beside their code.
+#[test]
+fn the_pipelines_in_the_readmes_are_pipelines() {
+    for readme in ["README.md", "README.fr.md"] {
+        let text = read(readme);
+        let blocks: Vec<&str> = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!blocks.is_empty(), "{readme} shows no pipeline");
+        for block in blocks {
+            let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("documents-{readme}"));
+            let _ = std::fs::remove_dir_all(&folder);
+            let write = |name: &str, text: &str| {
+                let path = folder.join(name);
+                std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("the folder can be made");
+                std::fs::write(path, text).expect("the file can be written");
+            };
+            write("config/raccord.yaml", "name: readme\n");
+            write("config/tables/countries.csv", "code,name\nFR,France\n");
+            write("pipelines/orders/pipeline.yaml", block);
+            let loaded = raccord::pipelines::load(&folder, &raccord::config::Environment::default());
+            let said = raccord::config::render(&loaded.files, &loaded.problems, false);
+            assert!(loaded.problems.is_empty(), "{readme}: {said}");
+        }
+    }
+}

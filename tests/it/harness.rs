@@ -180,13 +180,23 @@ impl HubProcess {
         HubProcess { child, log, begins, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
     }
 
+    /// Waits until the hub says where it listens.
+    pub async fn wait_listening(&mut self) {
+        self.wait_until(async |_| true).await;
+    }
+
     /// Waits until the hub says where it listens and answers that it is ready.
     pub async fn wait_ready(&mut self) {
+        self.wait_until(async |address| get(address, "/health/ready").await.is_some_and(|(status, _)| status == 200))
+            .await;
+    }
+
+    async fn wait_until(&mut self, holds: impl AsyncFn(SocketAddr) -> bool) {
         let ready = async {
             loop {
                 if let Some(address) = self.told_address() {
                     self.address = address;
-                    if get(address, "/health/ready").await.is_some_and(|(status, _)| status == 200) {
+                    if holds(address).await {
                         return;
                     }
                 }

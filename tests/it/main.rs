@@ -6,6 +6,7 @@ mod commands;
 mod crash;
 mod documents;
 mod faults;
+mod flows;
 mod guards;
 mod harness;
 mod layers;

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -148,6 +150,50 @@ on_error: { retry: [50ms] }
     }
 }
 
+#[tokio::test]
+async fn neither_a_start_nor_a_reload_turns_a_sender_away() {
+    let yaml = |round: usize| {
+        format!(
+            r"
+about: Round {round}.
+from: {{ protocol: http, path: /in, auth: none, format: json }}
+order_by: none
+dedupe: none
+to:
+  out: {{ protocol: file, folder: out, name: all.ndjson, mode: append, format: ndjson }}
+on_error: {{ retry: [50ms] }}
+"
+        )
+    };
+    let folder = Folder::hub("doors", &[("in", &yaml(0))]);
+    let mut sent = 0;
+    for _start in 0..5 {
+        let mut hub = HubProcess::start(&folder).await;
+        for round in 0..5 {
+            let (url, client, done) = (hub.url("/in"), client(), Arc::new(AtomicBool::new(false)));
+            let sending = tokio::spawn({
+                let done = done.clone();
+                async move {
+                    let mut count = 0;
+                    while !done.load(Ordering::Relaxed) || count == 0 {
+                        let answer = client.post(&url).body(r#"{"is":"sent"}"#).send().await.expect("the hub answers");
+                        assert_eq!(answer.status().as_u16(), 202, "message {count}");
+                        count += 1;
+                    }
+                    count
+                }
+            });
+            folder.write("pipelines/in/pipeline.yaml", yaml(sent + round + 1));
+            folder.raccord(&["reload"]).expect(0, &[]);
+            done.store(true, Ordering::Relaxed);
+            sent += sending.await.expect("each message was taken");
+        }
+        assert!(hub.terminate().await.success(), "{}", hub.log());
+    }
+    let _hub = HubProcess::start(&folder).await;
+    wait_for("all of them", || (folder.read("out/all.ndjson").lines().count() == sent).then_some(())).await;
+}
+
 #[test]
 fn the_manual_explains_keys_steps_functions_and_faults() {
     let folder = Folder::new("manual");
@@ -206,7 +252,7 @@ fn to_json(text: &str, file: &Path) -> Value {
     let mut problems = Vec::new();
     let files = raccord::config::Files::default();
     let id = files.add(file, text);
-    let node = raccord::config::parse(id, files.text(id), &mut problems);
+    let node = raccord::config::parse(id, &files.text(id), &mut problems);
     assert!(problems.is_empty(), "{}", raccord::config::render(&files, &problems, false));
     node.as_ref().map_or(Value::Null, node_to_json)
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::config::{Environment, FileId, Files, MapReader, Reader, parse, render};
-use crate::formula::{Scope, Tables};
+use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Value, json};
 use crate::protocols::{
     Delivery, Pipelines, Receiver, SourceSettings, Surroundings, Target, TargetSettings, http, read_source, read_target,
@@ -24,7 +24,7 @@ pub fn delivery(target: &dyn Target, number: u32) -> Delivery {
 /// Delivery number `number` of `document`; `$headers` is empty, `$meta.id` the message's id.
 pub fn deliver_document(target: &dyn Target, number: u32, document: &Value) -> Result<Delivery, Fault> {
     let id = MessageId::derive(&[b"conformance", &number.to_be_bytes()]);
-    let meta: Map = [("id", id.to_string())].into_iter().collect();
+    let meta = Meta::from(Map::from_iter([("id", id.to_string())]));
     let prepared = target.prepare(&Scope {
         document,
         headers: &Map::new(),

@@ -16,9 +16,10 @@ use crate::codecs::{Codec, Record, Records};
 use crate::message::{Fault, Map, Value};
 use crate::protocols::Arrival;
 
-/// A batch closes at so many records or bytes, whichever comes first. Each costs a sync or two, so they are large.
-pub const BATCH_RECORDS: usize = 8_192;
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// A batch closes at so many records or bytes, whichever comes first. Those that were read while others were stored are stored
+/// together, so they need not be large for the syncs they cost.
+pub const BATCH_RECORDS: usize = 1_024;
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// What one commit will hold.
 pub struct Batch {
@@ -29,6 +30,15 @@ pub struct Batch {
     pub line: u64,
     /// The file ends here, and nobody wrote to it meanwhile.
     pub complete: bool,
+}
+
+impl Batch {
+    /// Goes on with the batch after this one.
+    pub fn join(&mut self, next: Batch) {
+        self.arrivals.extend(next.arrivals);
+        let Batch { row, position, line, complete, .. } = next;
+        (self.row, self.position, self.line, self.complete) = (row, position, line, complete);
+    }
 }
 
 /// A file being read.
@@ -161,10 +171,11 @@ impl Reading {
     }
 
     fn arrival(&self, headers: &Map, row: u64, body: Bytes, document: Option<Value>, fault: Option<Fault>) -> Arrival {
-        let mut headers = headers.clone();
-        headers.insert("row", Value::from(rust_decimal::Decimal::from(row)));
+        let mut own = Map::with_capacity(headers.len() + 1);
+        headers.iter().for_each(|(name, value)| drop(own.insert(name.clone(), value.clone())));
+        own.insert("row", Value::from(rust_decimal::Decimal::from(row)));
         let position = Some(format!("{}@{}#{row}", self.found.name, self.at.identity));
-        Arrival { body, document, headers, position, fault }
+        Arrival { body, document, headers: own, position, fault }
     }
 
     fn headers(&self) -> Map {

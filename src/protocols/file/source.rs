@@ -25,8 +25,8 @@ use crate::codecs::Codec;
 use crate::message::{Fault, Next, Text};
 use crate::protocols::{ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
 
-/// Batches read ahead while one is being stored.
-const AHEAD: usize = 2;
+/// Batches read ahead while others are being stored; then all of them are one commit.
+const AHEAD: usize = 3;
 /// Waits after a refused batch grow from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -163,13 +163,17 @@ impl FileSource {
         let (sender, mut batches) = mpsc::channel(AHEAD);
         let reading = self.reading(found, at);
         let reader = tokio::task::spawn_blocking(move || reading.run(&sender));
+        let mut last = None;
         let end = loop {
-            let batch = tokio::select! {
-                biased;
-                () = stop.cancelled() => break Ok(End::Stopped),
-                batch = batches.recv() => batch,
+            let batch = match last.take() {
+                Some(fault) => Some(Err(fault)),
+                None => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break Ok(End::Stopped),
+                    batch = batches.recv() => batch,
+                },
             };
-            match batch {
+            match batch.map(|batch| batch.map(|batch| gather(batch, &mut batches, &mut last))) {
                 Some(Ok(batch)) => match self.store(batch, at, receiver).await {
                     Ok(()) if at.complete => break Ok(End::Complete),
                     Ok(()) => {}
@@ -290,6 +294,21 @@ impl FileSource {
         })
         .await?
     }
+}
+
+/// Adds what was read meanwhile; a fault, the last thing a reader sends, is left in `last`.
+fn gather(mut batch: Batch, more: &mut mpsc::Receiver<Result<Batch, Fault>>, last: &mut Option<Fault>) -> Batch {
+    for _ in 0..AHEAD {
+        match more.try_recv() {
+            Ok(Ok(next)) => batch.join(next),
+            Ok(Err(fault)) => {
+                *last = Some(fault);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    batch
 }
 
 /// A file none of whose records could be read has failed, though each is a dead letter.

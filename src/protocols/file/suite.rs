@@ -13,8 +13,8 @@ use super::placing::hidden;
 use super::tests::Room;
 use crate::clock::Clock;
 use crate::codecs::{Codec, testing};
-use crate::formula::Scope;
-use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::formula::{Meta, Scope};
+use crate::message::{Fault, MessageId, Text, Value};
 use crate::protocols::conformance::{
     self, Behaviour, NoTables, Recorder, SourcePeer, Taken, TargetPeer, Told, codec, deliver_document, delivery,
     read_source_yaml, read_target_yaml, surroundings,
@@ -181,7 +181,7 @@ impl Lane {
         let prepared = self.target.prepare(&Scope {
             document: arrival.document.as_ref().expect("a record has a document"),
             headers: &arrival.headers,
-            meta: &Map::new(),
+            meta: &Meta::default(),
             item: None,
             partner: None,
             connection: None,

@@ -17,7 +17,7 @@ use super::names::file_name;
 use super::placing::{Item, Outcome, Placing};
 use super::settings::{FileName, FileTargetSettings, Mode};
 use crate::codecs::Codec;
-use crate::formula::{Scope, Tables};
+use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Value};
 use crate::protocols::{Checkpointed, Delivery, Prepared, Surroundings, Target, TargetSettings};
 
@@ -117,7 +117,7 @@ impl Checkpointed for FileTarget {
         let scope = Scope {
             document: &Value::Null,
             headers: &headers,
-            meta: &Map::new(),
+            meta: &Meta::default(),
             item: None,
             partner: None,
             connection: None,

@@ -84,6 +84,12 @@ struct Mount {
     handler: Arc<dyn Handler>,
 }
 
+impl Mount {
+    fn overlaps(&self, methods: &[Method]) -> bool {
+        self.methods.iter().any(|method| methods.contains(method))
+    }
+}
+
 impl Routes {
     pub fn new(limits: Limits) -> Routes {
         Routes {
@@ -111,7 +117,7 @@ impl Routes {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.change(|table| {
             let mounts = table.entry(path.into()).or_default();
-            let overlaps = |mount: &&Mount| mount.methods.iter().any(|method| methods.contains(method));
+            let overlaps = |mount: &&Mount| mount.overlaps(methods);
             if let Some(other) = mounts.iter().filter(|mount| mount.owner != owner).find(overlaps) {
                 let sentence = format!("path {path} is already used by pipeline {}; give {owner} another", other.owner);
                 return Err(Fault::misconfigured("HTTP-PATH-TAKEN", sentence));
@@ -121,6 +127,23 @@ impl Routes {
             Ok(())
         })?;
         Ok(Mounted { routes: self.clone(), path: path.into(), number })
+    }
+
+    /// Mounts `handler` in place of whoever had one of the `methods` on `path`: requests on their way end where they began.
+    pub fn take_over(
+        self: &Arc<Routes>,
+        path: &str,
+        methods: &[Method],
+        owner: &str,
+        handler: Arc<dyn Handler>,
+    ) -> Mounted {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.change(|table| {
+            let mounts = table.entry(path.into()).or_default();
+            mounts.retain(|mount| mount.owner != owner && !mount.overlaps(methods));
+            mounts.push(Mount { owner: owner.into(), number, methods: methods.to_vec(), handler });
+        });
+        Mounted { routes: self.clone(), path: path.into(), number }
     }
 
     pub(super) fn find(&self, path: &str, method: &Method) -> Found {

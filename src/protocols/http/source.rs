@@ -23,7 +23,7 @@ use super::routes::{Handler, Routes};
 use super::settings::{HttpSource, Reply};
 use crate::clock::Clock;
 use crate::codecs::Codec;
-use crate::formula::{Scope, Tables};
+use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Value};
 use crate::protocols::{Arrival, Receiver, Source, SourceSettings, Surroundings};
 
@@ -46,6 +46,7 @@ impl SourceSettings for HttpSource {
             codec,
             clock: surroundings.clock.clone(),
             routes: surroundings.routes.clone(),
+            begun: None,
         }))
     }
 
@@ -69,24 +70,32 @@ struct Webhook {
     codec: Arc<dyn Codec>,
     clock: Clock,
     routes: Arc<Routes>,
+    /// The path, where it was taken before the run.
+    begun: Option<(super::Mounted, TaskTracker)>,
 }
 
 #[async_trait]
 impl Source for Webhook {
+    fn begin(&mut self, receiver: &Arc<dyn Receiver>, stop: &CancellationToken) {
+        let door = self.entrance(receiver.clone(), stop.clone());
+        let requests = door.requests.clone();
+        let (path, methods) = (&self.settings.path.0, self.settings.methods());
+        let mounted = self.routes.take_over(path, &methods, &self.pipeline, door);
+        self.begun = Some((mounted, requests));
+    }
+
     async fn run(&mut self, receiver: Arc<dyn Receiver>, stop: CancellationToken) -> Result<(), Fault> {
-        let requests = TaskTracker::new();
-        let door = Arc::new(Entrance {
-            settings: self.settings.clone(),
-            codec: self.codec.clone(),
-            clock: self.clock.clone(),
-            receiver,
-            bodies: self.routes.bodies.clone(),
-            requests: requests.clone(),
-            stop: stop.clone(),
-        });
-        let mounted = select! {
-            mounted = self.mount(door) => mounted?,
-            () = stop.cancelled() => return Ok(()),
+        let (mounted, requests) = match self.begun.take() {
+            Some(begun) => begun,
+            None => {
+                let door = self.entrance(receiver, stop.clone());
+                let requests = door.requests.clone();
+                let mounted = select! {
+                    mounted = self.mount(door) => mounted?,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                (mounted, requests)
+            }
         };
         stop.cancelled().await;
         // First the path, so that no request comes any more; then those on their way.
@@ -98,6 +107,18 @@ impl Source for Webhook {
 }
 
 impl Webhook {
+    fn entrance(&self, receiver: Arc<dyn Receiver>, stop: CancellationToken) -> Arc<Entrance> {
+        Arc::new(Entrance {
+            settings: self.settings.clone(),
+            codec: self.codec.clone(),
+            clock: self.clock.clone(),
+            receiver,
+            bodies: self.routes.bodies.clone(),
+            requests: TaskTracker::new(),
+            stop,
+        })
+    }
+
     async fn mount(&self, door: Arc<Entrance>) -> Result<super::Mounted, Fault> {
         let (path, methods) = (&self.settings.path.0, self.settings.methods());
         let mut waited = Duration::ZERO;
@@ -272,7 +293,7 @@ impl Entrance {
         let template = reply.otherwise.as_ref()?;
         let document = asked.document.clone().or_else(|| self.codec.decode(&asked.body).ok()).unwrap_or_default();
         let id = MessageId::draw();
-        let meta = [("id", id.to_string())].into_iter().collect();
+        let meta = Meta::from(Map::from_iter([("id", id.to_string())]));
         let rendered = template.render(&Scope {
             document: &document,
             headers: &asked.headers,

@@ -115,6 +115,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::formula::Meta;
     use crate::message::MessageId;
     use crate::protocols::Source;
     use crate::protocols::conformance::{
@@ -191,7 +192,7 @@ mod tests {
             let scope = Scope {
                 document: &Value::from("x"),
                 headers: &headers,
-                meta: &Map::new(),
+                meta: &Meta::default(),
                 item: None,
                 partner: None,
                 connection: None,

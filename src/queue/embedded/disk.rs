@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use rustix::io::Errno;
 
 use super::faults;
 use crate::message::Fault;
@@ -101,10 +102,12 @@ impl Reserve {
 
     fn allocate(&self) -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.ballast)?;
-        if fallocate(&file, FallocateFlags::empty(), 0, self.ballast_bytes).is_ok() {
-            return Ok(());
+        match fallocate(&file, FallocateFlags::empty(), 0, self.ballast_bytes) {
+            Ok(()) => return Ok(()),
+            // A file system without preallocation is filled by hand, where there is room: the last of it is not ours to take.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.free().is_none_or(|free| free > self.ballast_bytes) => {}
+            Err(error) => return Err(error.into()),
         }
-        // A file system without preallocation is filled by hand.
         let block = [0_u8; 64 << 10];
         let mut left = usize::try_from(self.ballast_bytes).unwrap_or(usize::MAX);
         while left > 0 {

@@ -158,7 +158,11 @@ impl<W: Work> Queue for File<W> {
         Ok(Depth { entries: counters.entries, waiting, oldest })
     }
 
-    fn entries(&self) -> Vec<(Text, u64)> {
+    async fn entries(&self, queue: &str) -> Result<u64, Fault> {
+        Ok(self.registry.known().queues.get(queue).map_or(0, |counters| counters.entries))
+    }
+
+    fn queues(&self) -> Vec<(Text, u64)> {
         let known = self.registry.known();
         let mut queues: Vec<_> = known.queues.iter().map(|(name, queue)| (name.clone(), queue.entries)).collect();
         queues.sort();

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{EntryRef, faults, timestamp};
 use crate::message::{Fault, MessageId, Text, Value, json};
-use crate::queue::{Entry, NewEntry};
+use crate::queue::{Decoded, Entry, NewEntry};
 
 const COLUMNS: &str = "number, key, due, length(body), attempts, start_at, message, origin, time, headers, body";
 
@@ -117,6 +117,7 @@ fn entry(row: &Row<'_>, queue: i64, name: &Text, head: &Head) -> Result<Entry, F
             body: Bytes::copy_from_slice(body),
             start_at: row.get(5)?,
             due: head.due,
+            decoded: Decoded::default(),
         },
     })
 }

@@ -308,7 +308,7 @@ impl Waiting {
         self.tail = number;
         let Some(entry) = entry.filter(|_| caught_up) else { return };
         let new = &entry.entry;
-        if self.meet(number, new.key.as_ref(), new.due, new.body.len(), now) == Met::Take {
+        if self.meet(number, new.key.as_ref(), new.due, new.weight(), now) == Met::Take {
             self.admit(*entry);
         }
     }

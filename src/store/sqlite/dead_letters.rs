@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::tables::map;
 use crate::message::{Fault, MessageId, Text};
-use crate::queue::NewEntry;
 use crate::queue::embedded::{faults, headers_text, nanoseconds, timestamp};
+use crate::queue::{Decoded, NewEntry};
 use crate::store::{DeadFilter, DeadLetter, Intake, Stored};
 
 /// Bytes of bodies in one answer: past it the answer ends early, and the next page goes on.
@@ -175,6 +175,7 @@ fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
         body: row.get::<_, Option<Vec<u8>>>(22)?.map_or_else(|| body.clone(), Bytes::from),
         start_at: row.get(19)?,
         due: row.get::<_, Option<i64>>(20)?.map(timestamp),
+        decoded: Decoded::default(),
     };
     Ok(DeadLetter {
         message: id(0)?,

@@ -88,8 +88,8 @@ impl Store for SqliteStore {
         self.write(|reply| Operation::Intake { arrivals, cursor, accepted: Vec::new(), reply }).await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
-        self.write(|reply| Operation::Settle { settlement: Box::new(settlement), reply }).await
+    async fn settle_shared(&self, settlement: Arc<Settlement>) -> Result<(), Fault> {
+        self.write(|reply| Operation::Settle { settlement, reply }).await
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault> {

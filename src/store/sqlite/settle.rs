@@ -1,5 +1,6 @@
 //! What the writer does for the store: intake and settle, each all or nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ pub enum Operation {
         reply: Reply<Vec<Accepted>>,
     },
     Settle {
-        settlement: Box<Settlement>,
+        settlement: Arc<Settlement>,
         reply: Reply<()>,
     },
     Release {
