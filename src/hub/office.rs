@@ -57,7 +57,7 @@ impl Office {
             "dead.show" => self.dead_show(question).await,
             "dead.replay" => {
                 let (store, now) = (&*self.works.engine.store, self.works.clock.now());
-                let dead = pipelines::replay(store, id(question)?, |name| self.gate(name), now).await?;
+                let dead = pipelines::replay_through(store, id(question)?, |name| self.gate(name), now).await?;
                 Ok(summary(&dead))
             }
             "dead.discard" => {

@@ -9,11 +9,19 @@ use crate::message::{Fault, MessageId, Text};
 use crate::store::{DeadLetter, Event, Hop, Settlement, Store};
 
 /// Puts a dead letter back where it failed: the same ids, so the same idempotency keys. Where it held
-/// its key, it takes its old place ahead of it. What failed before it had an identity goes through `gate`, its pipeline's.
+/// its key, it takes its old place ahead of it.
 ///
 /// # Errors
 /// `DEAD-UNKNOWN` where there is no such dead letter.
-pub async fn replay(
+pub async fn replay(store: &dyn Store, message: MessageId, now: Timestamp) -> Result<DeadLetter, Fault> {
+    replay_through(store, message, |_| None, now).await
+}
+
+/// [`replay`], where what failed before it had an identity goes through the gate of its pipeline and gets one.
+///
+/// # Errors
+/// As [`replay`], and `STORE-FULL` where nothing can be taken in.
+pub async fn replay_through(
     store: &dyn Store,
     message: MessageId,
     gate: impl Fn(&str) -> Option<Arc<Gate>>,
