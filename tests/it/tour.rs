@@ -84,7 +84,7 @@ async fn a_bad_file_is_mended_by_replay(shop: &Folder, hub: &HubProcess) {
     // An order from a country that the table does not know.
     let order = shop.read("in/orders/done/first.json").replace("W-1001", "W-1004").replace("\"FR\"", "\"LU\"");
     shop.write("order.json", order);
-    shop.raccord(&["send", "order.json", "--to", "orders"]).expect(0, &["stored", "1 messages."]);
+    shop.raccord(&["send", "order.json", "--to", "orders"]).expect(0, &["stored", "1 message."]);
     let dead = wait_for("a dead letter", || shop.asked(&["dead", "list"]).get(0).cloned()).await;
     let text = |name: &str| dead[name].as_str().unwrap_or_default();
     assert_eq!((text("pipeline"), text("code")), ("orders", "FORMULA-MISSING"), "{dead}");
