@@ -213,7 +213,8 @@ impl Csv {
     /// The document of a row, from its bytes without line end.
     fn document(&self, row: &[u8], quoted: bool, columns: &[Column]) -> Result<Value, Wrong> {
         let text = self.settings.charset.decode(row).map_err(|wrong| self.undecodable(wrong))?;
-        let mut map = Map::with_capacity(columns.len());
+        // With room for a few fields that steps add.
+        let mut map = Map::with_capacity(columns.len() + 4);
         let mut found = 0;
         for cell in Cells::new(&text, self.dialect, quoted) {
             let cell = cell?;

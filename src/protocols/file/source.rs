@@ -26,7 +26,7 @@ use crate::message::{Fault, Next, Text};
 use crate::protocols::{ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
 
 /// Batches read ahead while others are being stored; then all of them are one commit.
-const AHEAD: usize = 3;
+const AHEAD: usize = 6;
 /// Waits after a refused batch grow from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
