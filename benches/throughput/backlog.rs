@@ -21,6 +21,7 @@ pub fn backlog(options: &Options) -> Report {
     let mut report = Report::new(format!("{most} messages waiting for a peer that does not answer"));
 
     let through = |what: &str, already: usize| {
+        quiet_disk();
         hub.forget_peak();
         let (start, cpu) = (Instant::now(), hub.cpu());
         sender::send(hub.address, "/orders", &orders, count);
@@ -42,17 +43,24 @@ pub fn backlog(options: &Options) -> Report {
     hub.wait_until_delivered("held", most);
     let draining = Line::new("draining it to the peer", most, start.elapsed(), hub.cpu() - cpu).peak(hub.peak_kb());
 
+    let after = through("HTTP → file, once it is drained", 2 * count);
     let (rate, memory) = (without.rate(), without.peak_kb);
     report.line(without);
     report.line(filling);
     report.line(with.beside(rate, Some(UNCHANGED)));
     report.line(draining);
+    report.line(after.beside(rate, None));
     report.note(format!(
         "Filling: {first:.0}/s in the first tenth, {last:.0}/s in the last ({:.2}). Peak memory without a backlog was {} MB.",
         last / first,
         memory.unwrap_or(0) / 1024
     ));
     report
+}
+
+/// What an earlier line left to be written by the system must not slow the next.
+fn quiet_disk() {
+    let _ = std::process::Command::new("sync").status();
 }
 
 /// The stage has handed all to the destination's queue.

@@ -8,7 +8,7 @@
 pub mod conformance;
 pub mod embedded;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,20 +39,21 @@ pub struct NewEntry {
 }
 
 /// The document of an entry, where intake has read it: spares the consumer reading the body again. Never stored, so it may be
-/// missing at any time, and two entries are the same with it or without.
+/// missing at any time, and two entries are the same with it or without. All clones share it, and the first to take it has it:
+/// the engine may still hold the entry when it is handed out, and a copy would cost as much as reading the body.
 #[derive(Clone, Debug, Default)]
-pub struct Decoded(Option<Arc<Value>>);
+pub struct Decoded(Option<Arc<Mutex<Option<Value>>>>);
 
 /// A document takes about so many times the memory of its bytes.
 const DOCUMENT_WEIGHT: usize = 6;
 
 impl Decoded {
     pub fn new(document: Value) -> Decoded {
-        Decoded(Some(Arc::new(document)))
+        Decoded(Some(Arc::new(Mutex::new(Some(document)))))
     }
 
     pub fn take(&mut self) -> Option<Value> {
-        self.0.take().map(Arc::unwrap_or_clone)
+        self.0.take()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
