@@ -15,9 +15,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -D --strip target/release/raccord /out/raccord
 
 FROM debian:bookworm-slim
-# Root certificates, so that targets can be reached over TLS.
+# Root certificates, so that targets can be reached over TLS; time zones by name, for schedules and dates.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --home-dir /hub --no-create-home --shell /usr/sbin/nologin raccord \
     && install -d -o raccord -g raccord /hub /hub/config /hub/pipelines /hub/data

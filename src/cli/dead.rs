@@ -142,22 +142,19 @@ async fn replay(context: &Context, ids: &[String]) -> anyhow::Result<ExitCode> {
 
 async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<String>) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(pipeline.is_some() || code.is_some(), "`replay all` wants --pipeline or --code: which ones?");
-    let mut count = 0;
+    let mut seen = std::collections::HashSet::new();
     loop {
         let question = output::question("dead.list", [("pipeline", pipeline.clone()), ("code", code.clone())]);
         let Some(answer) = output::office(context, question).await? else { return Ok(output::found()) };
-        let ids: Vec<String> =
-            answer.as_list().unwrap_or_default().iter().map(|one| output::word(one, "id").to_owned()).collect();
+        let listed = answer.as_list().unwrap_or_default().iter().map(|one| output::word(one, "id").to_owned());
         // A message that fails again at once comes back with the same id: each is replayed once.
-        if ids.is_empty() || count > 0 && ids.len() < 200 {
+        let ids: Vec<String> = listed.filter(|id| seen.insert(id.clone())).collect();
+        if ids.is_empty() {
             break;
         }
         replay(context, &ids).await?;
-        count += ids.len();
-        if ids.len() < 200 {
-            break;
-        }
     }
+    let count = seen.len();
     if !context.json {
         println!("Sent again: {}.", output::counted(count, "message"));
     }

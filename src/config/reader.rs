@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
+
 use super::{Environment, Files, Key, Kind, Node, Problem, Setting, Settings, Severity, Span};
 use crate::message::Text;
 
@@ -10,6 +12,8 @@ pub struct Reader<'a> {
     pub files: &'a Files,
     pub environment: &'a Environment,
     pub problems: Vec<Problem>,
+    /// A hash of all that references brought in so far: what depends on them has changed when it has.
+    pub resolved: [u8; 32],
     /// The tables that formulas may read and their columns; `None` where they are not known yet, and formulas that name one
     /// are believed.
     pub tables: Option<BTreeMap<Text, Vec<Text>>>,
@@ -17,7 +21,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(files: &'a Files, environment: &'a Environment) -> Reader<'a> {
-        Reader { files, environment, problems: Vec::new(), tables: None }
+        Reader { files, environment, problems: Vec::new(), resolved: [0; 32], tables: None }
     }
 
     pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
@@ -45,7 +49,10 @@ impl<'a> Reader<'a> {
         };
         match self.environment.expand(text) {
             Ok(None) => Some(text.into()),
-            Ok(Some(expanded)) => Some(expanded.into()),
+            Ok(Some(expanded)) => {
+                self.resolved = Sha256::new().chain_update(self.resolved).chain_update(&expanded).finalize().into();
+                Some(expanded.into())
+            }
             Err(said) => {
                 self.error(node.span, said).label("needed here");
                 None

@@ -56,7 +56,8 @@ impl Office {
             "dead.list" => self.dead_list(question).await,
             "dead.show" => self.dead_show(question).await,
             "dead.replay" => {
-                let dead = pipelines::replay(&*self.works.engine.store, id(question)?, self.works.clock.now()).await?;
+                let (store, now) = (&*self.works.engine.store, self.works.clock.now());
+                let dead = pipelines::replay_through(store, id(question)?, |name| self.gate(name), now).await?;
                 Ok(summary(&dead))
             }
             "dead.discard" => {
@@ -78,13 +79,7 @@ impl Office {
             let known: Vec<&str> = self.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
             Fault::refuse("OFFICE-PIPELINE", format!("there is no pipeline `{name}`; known: {}", known.join(", ")))
         };
-        let gate = match &self.hub {
-            Some(hub) => hub.registry.gate(name).ok_or_else(unknown)?,
-            None => {
-                let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name).ok_or_else(unknown)?;
-                Arc::new(Gate::new(pipeline.clone(), self.works.clone(), None))
-            }
-        };
+        let gate = self.gate(name).ok_or_else(unknown)?;
         let body = question.get("body").and_then(Value::as_text).unwrap_or_default();
         let body = STANDARD
             .decode(body)
@@ -100,6 +95,17 @@ impl Office {
             }
         }
         Ok(Value::List(receipts))
+    }
+
+    /// The gate of a pipeline: of the running one, or one of its own.
+    fn gate(&self, name: &str) -> Option<Arc<Gate>> {
+        match &self.hub {
+            Some(hub) => hub.registry.gate(name),
+            None => {
+                let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name)?;
+                Some(Arc::new(Gate::new(pipeline.clone(), self.works.clone(), None)))
+            }
+        }
     }
 
     async fn dead_list(&self, question: &Value) -> Result<Value, Fault> {

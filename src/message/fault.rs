@@ -16,6 +16,8 @@ pub struct Fault(Arc<Inner>);
 struct Inner {
     code: &'static str,
     sentence: String,
+    /// What a peer said: it may repeat what it was sent.
+    detail: Option<String>,
     next: Next,
     cause: Option<Arc<dyn Error + Send + Sync>>,
     step: Option<String>,
@@ -57,13 +59,34 @@ impl Fault {
     }
 
     fn new(code: &'static str, sentence: impl Into<String>, next: Next) -> Fault {
-        Fault(Arc::new(Inner { code, sentence: sentence.into(), next, cause: None, step: None, position: None }))
+        Fault(Arc::new(Inner {
+            code,
+            sentence: sentence.into(),
+            detail: None,
+            next,
+            cause: None,
+            step: None,
+            position: None,
+        }))
     }
 
     /// Keeps the error underneath for the log and the dead letter.
     #[must_use]
     pub fn cause(self, error: impl Error + Send + Sync + 'static) -> Fault {
         self.with(|inner| inner.cause = Some(Arc::new(error)))
+    }
+
+    /// What the peer said, after the sentence. It may repeat what it was sent: see [`Fault::without_detail`].
+    #[must_use]
+    pub fn detail(self, said: impl Into<String>) -> Fault {
+        let said = said.into();
+        if said.is_empty() { self } else { self.with(|inner| inner.detail = Some(said)) }
+    }
+
+    /// The fault without what the peer said, where that may be people's data.
+    #[must_use]
+    pub fn without_detail(self) -> Fault {
+        if self.0.detail.is_none() { self } else { self.with(|inner| inner.detail = None) }
     }
 
     /// The peer said when to come back. Only a retry waits; other faults keep their next.
@@ -91,7 +114,7 @@ impl Fault {
     /// The same fault in other words, which say its cause too: where the first ones hold what nobody may read.
     #[must_use]
     pub fn in_other_words(self, sentence: String) -> Fault {
-        self.with(|inner| (inner.sentence, inner.cause) = (sentence, None))
+        self.with(|inner| (inner.sentence, inner.detail, inner.cause) = (sentence, None, None))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Fault {
@@ -118,6 +141,10 @@ impl Fault {
     /// The sentence and its causes, without code and place: `the partner answered 500: connection reset`.
     pub fn sentence(&self) -> String {
         let mut text = self.0.sentence.clone();
+        if let Some(detail) = &self.0.detail {
+            text.push_str(": ");
+            text.push_str(detail);
+        }
         let mut cause = self.0.cause.as_deref().map(|cause| cause as &dyn Error);
         while let Some(error) = cause {
             let said = error.to_string();
@@ -159,6 +186,13 @@ mod tests {
             .at("$.lines[3]");
         assert_eq!(fault.to_string(), "HTTP-500: the ERP answered 500: connection reset (erp, $.lines[3])");
         assert_eq!(fault.next(), Next::Retry { after: Some(Duration::from_secs(3)) });
+    }
+
+    #[test]
+    fn what_a_peer_said_can_be_left_out() {
+        let fault = Fault::refuse("HTTP-422", "answered 422").detail("no such customer: Ada");
+        assert_eq!(fault.sentence(), "answered 422: no such customer: Ada");
+        assert_eq!(fault.without_detail().sentence(), "answered 422");
     }
 
     #[test]

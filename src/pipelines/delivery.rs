@@ -223,6 +223,9 @@ impl Shared {
         let now = self.works.clock.now();
         let mut settlement = Settlement::default();
         let mut verdict = Verdict::default();
+        let unanswered =
+            || Err(Fault::reconnect("HUB-DELIVERY", "the target did not answer each message it was given"));
+        let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(unanswered));
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
             match outcome {
                 Ok(note) => {
@@ -250,6 +253,8 @@ impl Shared {
         now: Timestamp,
     ) {
         let Entry { at, attempts, entry } = entry;
+        // A peer that refuses often repeats what it was sent.
+        let fault = if self.pipeline.private.is_empty() { fault } else { fault.without_detail() };
         match decide(&self.destination.on_error, attempts, pauses, &fault, now) {
             Decision::RetryAt { due } => {
                 self.metrics.retries.inc();

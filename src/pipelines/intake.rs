@@ -93,6 +93,26 @@ impl Gate {
         }
     }
 
+    /// Takes a dead letter of the intake in anew, now that the pipeline may be mended: with its `dedupe` key and its order,
+    /// which it had not. False where it still cannot be known: then it is replayed as it is.
+    ///
+    /// # Errors
+    /// `STORE-FULL` and other faults of the store; the dead letter is as before.
+    pub(super) async fn again(&self, dead: &DeadLetter) -> Result<bool, Fault> {
+        let document = self.pipeline.codec.decode(&dead.body);
+        let known = document.and_then(|document| self.identify(&document, &dead.headers, dead.message, dead.time));
+        let Ok(identity) = known else { return Ok(false) };
+        let (id, now) = (identity.id, self.works.clock.now());
+        let claim = match (&self.pipeline.dedupe, identity.dedupe) {
+            (Some(dedupe), Some(key)) => Some(self.claim(key, half_hash(&dead.body), id, later(now, dedupe.keep))),
+            _ => None,
+        };
+        let entry = self.entry(id, identity.key, dead.headers.clone(), dead.body.clone(), dead.time);
+        let hops = vec![self.hop(id, Event::Accepted, None, identity.track, now)];
+        self.works.engine.store.intake(vec![Intake { claim, stored: Stored::Entry(entry), hops }], None).await?;
+        Ok(true)
+    }
+
     fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {
         let meta = Meta::of(&self.pipeline.name, drawn, now);
         let scope = Scope {

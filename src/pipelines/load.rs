@@ -161,17 +161,19 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
             .help("rename its folder: small letters, digits and `-` only, for instance `web-order`");
         return None;
     }
+    reader.resolved = [0; 32];
     let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), tables)?;
-    pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"));
+    pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"), &reader.resolved);
     Some(pipeline)
 }
 
 /// How deep folders of a pipeline's files are looked into.
 const DEPTH: usize = 8;
 
-/// A hash of all a pipeline is made of: its files and the tables.
-fn revision(pipeline: &Path, tables: &Path) -> [u8; 16] {
+/// A hash of all a pipeline is made of: its files, the tables, and what its references stand for (a secret that was changed).
+fn revision(pipeline: &Path, tables: &Path, resolved: &[u8; 32]) -> [u8; 16] {
     let mut hash = Sha256::new();
+    hash.update(resolved);
     for folder in [pipeline, tables] {
         hash_folder(folder, &mut hash, DEPTH);
     }
@@ -213,7 +215,7 @@ mod tests {
             let path = folder.join(relative);
             std::fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("folders can be made");
             std::fs::write(path, text).expect("files can be written");
-            revision(&folder.join("orders"), &folder.join("tables"))
+            revision(&folder.join("orders"), &folder.join("tables"), &[0; 32])
         };
         let first = write("orders/pipeline.yaml", "about: a");
         assert_eq!(write("orders/cases/paid.yaml", "about: a case"), first);

@@ -19,7 +19,7 @@ mod spec;
 mod stage;
 
 pub use cases::{CaseOutcome, case_shape, run_cases};
-pub use dead_letters::{discard, replay};
+pub use dead_letters::{discard, replay, replay_through};
 pub use decide::{Decision, decide, pause};
 pub use delivery::Lane;
 pub use direct::Direct;

@@ -93,3 +93,27 @@ to:
     wait_for("all files", || (folder.names("out") == ["K-1.json", "K-2.json", "L-1.json"]).then_some(())).await;
     hub.terminate().await;
 }
+
+#[tokio::test]
+async fn a_message_that_failed_at_the_gate_is_known_after_its_replay() {
+    let pipeline = r#"about: Orders become files.
+from: { protocol: file, folder: in, format: json }
+track: { order: $.reference }
+order_by: $.id
+dedupe: { by: [$.id] }
+to:
+  erp: { protocol: file, folder: out, name: "=concat($.id, '.json')", format: json, retry: [1s] }
+"#;
+    let folder = Folder::hub("replay-at-gate", &[("orders", pipeline)]);
+    let mut hub = HubProcess::start(&folder).await;
+    folder.write("order.json", r#"{"id":"W-1"}"#);
+    folder.raccord(&["send", "order.json", "--to", "orders"]).expect(1, &["kept as a dead letter"]);
+    let letter = folder.asked(&["dead", "list"])[0].clone();
+    folder.replace("pipelines/orders/pipeline.yaml", "$.reference", "$.reference?");
+    folder.raccord(&["reload"]).expect(0, &[]);
+    folder.raccord(&["dead", "replay", letter["id"].as_str().expect("it has an id")]).expect(0, &["goes again"]);
+    wait_for("the file", || (folder.names("out") == ["W-1.json"]).then_some(())).await;
+    folder.raccord(&["send", "order.json", "--to", "orders"]).expect(0, &["seen before, nothing done"]);
+    folder.raccord(&["dead", "list"]).expect(0, &["No dead letter."]);
+    hub.terminate().await;
+}

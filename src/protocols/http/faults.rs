@@ -25,9 +25,8 @@ pub(super) fn of_status(answer: &Answer, now: Timestamp) -> Option<Fault> {
         return None;
     }
     let code = code(status);
-    let said = answer.excerpt();
-    let sentence = if said.is_empty() { format!("answered {status}") } else { format!("answered {status}: {said}") };
-    Some(match status.as_u16() {
+    let sentence = format!("answered {status}");
+    let fault = match status.as_u16() {
         300..=399 => {
             let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
             let to = readable(to);
@@ -41,7 +40,9 @@ pub(super) fn of_status(answer: &Answer, now: Timestamp) -> Option<Fault> {
         400..=499 => Fault::refuse(code, sentence),
         // 1xx never ends a request, and beyond 599 nothing is defined.
         _ => Fault::retry(code, sentence),
-    })
+    };
+    // Where a redirect leads is said already.
+    Some(if status.is_redirection() { fault } else { fault.detail(answer.excerpt()) })
 }
 
 /// The request's own error, without its address: a query may hold what is not for the journal.

@@ -209,7 +209,8 @@ async fn every_status_says_what_to_do() {
     )
     .await;
     says(answer(401, ""), "misconfigured HTTP-401").await;
-    says(answer(403, "no"), "misconfigured HTTP-403: answered 403 Forbidden: no (correct the credential").await;
+    says(answer(403, "no"), "misconfigured HTTP-403: answered 403 Forbidden (correct the credential in `auth`): no")
+        .await;
     for (status, code) in
         [(408, "HTTP-408"), (425, "HTTP-425"), (429, "HTTP-429"), (500, "HTTP-500"), (599, "HTTP-5XX")]
     {
