@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ impl Lock {
         let path = folder.join("raccord.lock");
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(|error| folder_fault(folder, error))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !locked_within(&file, PATIENCE) {
             let mut holder = String::new();
             let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut holder);
             let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
@@ -35,6 +36,22 @@ impl Lock {
         let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
         Ok(Lock(file))
     }
+}
+
+/// A hub that was killed a moment ago still holds its lock while the system takes it apart.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn locked_within(file: &File, patience: Duration) -> bool {
+    let step = Duration::from_millis(50);
+    let mut waited = Duration::ZERO;
+    while flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if waited >= patience {
+            return false;
+        }
+        std::thread::sleep(step);
+        waited += step;
+    }
+    true
 }
 
 /// What an error of the folder itself means.
