@@ -143,6 +143,7 @@ async fn replay(context: &Context, ids: &[String]) -> anyhow::Result<ExitCode> {
 async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<String>) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(pipeline.is_some() || code.is_some(), "`replay all` wants --pipeline or --code: which ones?");
     let mut seen = std::collections::HashSet::new();
+    let progress = output::progress(context, "sending again");
     loop {
         let question = output::question("dead.list", [("pipeline", pipeline.clone()), ("code", code.clone())]);
         let Some(answer) = output::office(context, question).await? else { return Ok(output::found()) };
@@ -153,7 +154,9 @@ async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<St
             break;
         }
         replay(context, &ids).await?;
+        progress.set_message(format!("sent again: {}", seen.len()));
     }
+    progress.finish_and_clear();
     let count = seen.len();
     if !context.json {
         println!("Sent again: {}.", output::counted(count, "message"));

@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use super::Context;
 use crate::config::{render, to_json};
 use crate::hub::{Office, ask};
@@ -93,6 +95,17 @@ pub fn question<const N: usize>(act: &str, more: [(&str, Option<String>); N]) ->
         }
     }
     question
+}
+
+/// A sign of life on long work: on a terminal only, and not where machines read.
+pub fn progress(context: &Context, what: &'static str) -> ProgressBar {
+    if context.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("a constant template");
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
+    bar
 }
 
 /// Rows in columns, the last one as wide as it is.

@@ -33,7 +33,10 @@ impl Send {
         let bytes = std::fs::read(&self.file).with_context(cannot)?;
         let question =
             output::question("send", [("pipeline", Some(self.to.clone())), ("body", Some(STANDARD.encode(bytes)))]);
-        let Some(answer) = output::office(context, question).await? else { return Ok(output::found()) };
+        let progress = output::progress(context, "sending");
+        let answer = output::office(context, question).await;
+        progress.finish_and_clear();
+        let Some(answer) = answer? else { return Ok(output::found()) };
         let receipts = answer.as_list().unwrap_or_default();
         let refused = receipts.iter().any(|receipt| matches!(output::word(receipt, "outcome"), "dead" | "conflict"));
         if context.json {

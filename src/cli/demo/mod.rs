@@ -53,7 +53,9 @@ impl Demo {
         let hub = start(folder.path(), stand_ins.environment(folder.path())).await?;
         println!("The hub runs on http://{} from {}\n", hub.address(), folder.path().display());
         stand_ins.feed(folder.path(), hub.address()).await?;
+        let progress = super::output::progress(context, "waiting for all messages to arrive; retries take 5 seconds");
         let arrived = story::wait_until_quiet(&hub, folder.path(), PATIENCE).await;
+        progress.finish_and_clear();
         story::tell(&hub, context.json).await?;
         if !self.once && arrived {
             println!("\nThe hub goes on; Ctrl-C ends it. In another terminal:");
