@@ -4,6 +4,7 @@
 //! settles one after the other while the next run is processed. What a run remembers or gathers is seen by the next before it is
 //! committed ([`Pending`]).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -165,19 +166,30 @@ impl Stage {
         }
     }
 
+    /// A replay for a destination that an edit took away would go nowhere in silence.
+    fn knows(&self, only: Option<&str>) -> Result<(), Fault> {
+        match only.filter(|only| !self.pipeline.destinations.iter().any(|to| to.name == *only)) {
+            Some(gone) => {
+                Err(Fault::refuse("PIPELINE-DESTINATION", format!("the pipeline has no destination `{gone}` any more")))
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn process(&self, entry: &NewEntry, decoded: Option<Value>) -> Result<Processed, Fault> {
         let document = match decoded {
             Some(document) => document,
             None => decode(&self.pipeline, &entry.body, entry.start_at)?,
         };
-        let only = entry.headers.get(ONLY).and_then(Value::as_text);
+        let (headers, only) = without_only(&entry.headers);
+        self.knows(only.as_deref())?;
         let work = Work {
             id: entry.message,
             time: entry.time,
-            headers: &entry.headers,
+            headers: &headers,
             document,
             start_at: entry.start_at as usize,
-            only,
+            only: only.as_deref(),
         };
         let world = LiveWorld { works: &self.works, pending: &self.pending };
         process(&self.pipeline, &self.targets, &*self.works.tables, &world, work).await
@@ -375,6 +387,18 @@ fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<T
     processed.failed.iter().filter_map(due).max()
 }
 
+/// The headers as formulas and other pipelines see them, and the only destination of a replay, which is nobody else's.
+fn without_only(headers: &Map) -> (Cow<'_, Map>, Option<Text>) {
+    match headers.get(ONLY).and_then(Value::as_text) {
+        None => (Cow::Borrowed(headers), None),
+        Some(only) => {
+            let mut rest = headers.clone();
+            rest.remove(ONLY);
+            (Cow::Owned(rest), Some(only.into()))
+        }
+    }
+}
+
 /// Settles, however long the store takes to be well again: the outcome is decided, and until it is on disk nothing else is
 /// taken, which slows the source down.
 ///
@@ -488,5 +512,18 @@ impl World for LiveWorld<'_> {
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_destination_of_a_replay_does_not_travel_on() {
+        let headers = Map::from_iter([("store", "lyon"), (ONLY, "stock")]);
+        let (rest, only) = without_only(&headers);
+        assert_eq!((rest.into_owned(), only.as_deref()), (Map::from_iter([("store", "lyon")]), Some("stock")));
+        assert_eq!(without_only(&Map::new()).1, None);
     }
 }
