@@ -14,7 +14,9 @@ mod units;
 
 pub use diagnostics::{FileId, Files, Problem, Severity, Span, render, to_json};
 pub use environment::{Environment, Secret};
-pub use hub::{HubSettings, QueueSettings, RetentionSettings};
+pub use hub::{
+    HubSettings, PostgresSettings, QueueSettings, RabbitSettings, RetentionSettings, StoreSettings, TlsSettings,
+};
 pub use node::{Key, Kind, MAX_BYTES, Node, parse};
 pub use reader::{MapReader, Reader, nearest};
 pub use settings::{Setting, Settings};

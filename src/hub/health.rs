@@ -52,8 +52,8 @@ impl Hub {
     }
 
     /// Queues with messages that no pipeline takes any more: it, or one of its destinations, was renamed or removed.
-    pub fn left_over(&self) -> Vec<(Text, u64)> {
-        left_over(&self.works, &self.registry.pipelines())
+    pub async fn left_over(&self) -> Vec<(Text, u64)> {
+        left_over(&self.works, &self.registry.pipelines()).await
     }
 
     /// Sets the gauges that are read from the queue and the store.
@@ -74,11 +74,11 @@ impl Hub {
     }
 }
 
-pub(super) fn left_over(works: &Works, pipelines: &[Arc<Pipeline>]) -> Vec<(Text, u64)> {
+pub(super) async fn left_over(works: &Works, pipelines: &[Arc<Pipeline>]) -> Vec<(Text, u64)> {
     let taken: HashSet<&Text> = pipelines
         .iter()
         .flat_map(|pipeline| pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]))
         .collect();
-    let queues = works.engine.queue.queues().into_iter();
+    let queues = works.engine.queue.queues().await.unwrap_or_default().into_iter();
     queues.filter(|(name, entries)| *entries > 0 && !taken.contains(name)).collect()
 }

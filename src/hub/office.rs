@@ -219,7 +219,7 @@ impl Office {
         };
         out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
         out.insert("pipelines", list);
-        let left = health::left_over(&self.works, &self.pipelines);
+        let left = health::left_over(&self.works, &self.pipelines).await;
         let left = left.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX)));
         out.insert("left_over", left.collect::<Map>());
         let dead = self.works.engine.store.dead_count().await?;

@@ -100,7 +100,7 @@ impl Hub {
         for opened in after {
             self.swap(opened).await;
         }
-        for (queue, entries) in self.left_over() {
+        for (queue, entries) in self.left_over().await {
             warn!(%queue, entries, "messages wait where no pipeline takes them: bring the pipeline or destination of that name back");
         }
         self.works.metrics.config_loaded.set(self.works.clock.now().as_second());

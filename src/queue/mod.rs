@@ -4,6 +4,7 @@
 //! one at a time in the order they were stored: while one of a key is out or waits for a retry, later ones of that key wait and
 //! other keys flow past. Entries without a key are handed out as they come.
 
+pub mod broker;
 #[cfg(test)]
 pub mod conformance;
 pub mod embedded;
@@ -95,10 +96,30 @@ pub struct Depth {
     pub oldest: Option<Timestamp>,
 }
 
+/// How several instances of the hub share a queue. With one instance all are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// By key: each partition of the keys has one consumer among all instances, so that a key keeps its order.
+    #[default]
+    Keyed,
+    /// One instance takes all entries: they share state (a group).
+    Single,
+    /// Any instance takes any entry: order does not matter.
+    Competing,
+}
+
 /// What both engines hand out entries with. Entries come in through a settle (`store`), which also ends them.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// The only consumer of `queue`; entries out with a former one are handed out again.
+    /// Says how `queue` is shared, before it is used; one that nobody declared is [`Sharing::Keyed`].
+    ///
+    /// # Errors
+    /// `misconfigured` where the broker has another queue under that name, or may not be written to.
+    async fn declare(&self, _queue: &str, _sharing: Sharing) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// The only consumer of `queue` in this process; entries out with a former one are handed out again.
     ///
     /// `window` bounds what is read ahead, in entries and bytes. Where very many keys and entries wait for a retry (100,000
     /// in the embedded engine) the queue pauses until some are due.
@@ -110,7 +131,7 @@ pub trait Queue: Send + Sync {
     async fn entries(&self, queue: &str) -> Result<u64, Fault>;
 
     /// Every queue there ever was, with how many entries it has: also of pipelines that are gone.
-    fn queues(&self) -> Vec<(Text, u64)>;
+    async fn queues(&self) -> Result<Vec<(Text, u64)>, Fault>;
 }
 
 /// Bounds of what one consumer holds in memory, handed out and read ahead together.
@@ -128,4 +149,10 @@ pub trait Consumer: Send {
     /// # Errors
     /// `QUEUE-REPLACED` (reconnect): another consumer has taken the queue, this one is done. Faults of the store otherwise.
     async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Fault>;
+
+    /// Whether this is the one consumer of the whole queue among all instances: then it also does what nobody asked for, such
+    /// as closing groups whose time has come.
+    fn leads(&self) -> bool {
+        true
+    }
 }

@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 pub mod conformance;
+mod instances;
+mod ledger;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -21,6 +23,8 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
 
+pub use instances::{Alone, Fence, Hold, Instance, Instances};
+pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
 pub use sqlite::open;
 
 /// Everything that becomes true at once, or not at all.
@@ -44,6 +48,15 @@ pub struct Settlement {
     pub cursors: Vec<(Text, Value)>,
     /// Keys whose further delivery stops until a person acts (`then: hold_key`): queue and key.
     pub held: Vec<(Text, Text)>,
+    /// Entries with the attempts they have had: stored behind those of their key, due or not.
+    pub parked: Vec<(NewEntry, u32)>,
+    /// Claims, taken by [`Ledger::claim`], whose entries are stored.
+    pub claimed: Vec<Claim>,
+    /// Entries (queue and message) whose end is told by this commit and not by the queue: see [`Ledger::settled`]. One that
+    /// was told before makes the settlement stale.
+    pub settled: Vec<(Text, MessageId)>,
+    /// Leases under which this was decided; one that has passed on makes the settlement stale.
+    pub fences: Vec<Fence>,
 }
 
 impl Settlement {
@@ -59,6 +72,14 @@ impl Settlement {
         self.groups.extend(other.groups);
         self.cursors.extend(other.cursors);
         self.held.extend(other.held);
+        self.parked.extend(other.parked);
+        self.claimed.extend(other.claimed);
+        self.settled.extend(other.settled);
+        for fence in other.fences {
+            if !self.fences.contains(&fence) {
+                self.fences.push(fence);
+            }
+        }
     }
 }
 
@@ -225,6 +246,19 @@ pub trait Store: Send + Sync {
     /// `STORE-FULL` (retry) where the disk or the quota of a queue has no room: nothing was stored.
     async fn intake(&self, arrivals: Vec<Intake>, cursor: Option<(Text, Value)>) -> Result<Vec<Accepted>, Fault>;
 
+    /// [`Store::intake`] under a lease: nothing is stored once it has passed on.
+    ///
+    /// # Errors
+    /// `STORE-STALE` (reconnect): the lease has passed on.
+    async fn intake_under(
+        &self,
+        arrivals: Vec<Intake>,
+        cursor: Option<(Text, Value)>,
+        _fence: Option<Fence>,
+    ) -> Result<Vec<Accepted>, Fault> {
+        self.intake(arrivals, cursor).await
+    }
+
     /// Makes it all true in one commit; returns once it is on disk. Many may be under way: those of one caller commit in
     /// the order they were first polled.
     ///
@@ -232,7 +266,7 @@ pub trait Store: Send + Sync {
     /// the outputs, for the same queue, it takes its old place, ahead of its key.
     ///
     /// # Errors
-    /// Nothing was kept. `STORE-STALE` (reconnect): an input, a dead letter or a group's window was settled by someone else;
+    /// Nothing was kept. `STORE-STALE` (reconnect): an input, a dead letter or a group's window was settled by someone else, or a lease has passed on;
     /// drop the work, it is not this caller's any more. `STORE-FULL`, `STORE-IO` (retry): settle the same again, later; the
     /// input stays out meanwhile. `STORE-GONE` (reconnect): the engine has stopped and a restart tells what was kept.
     async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
@@ -285,9 +319,10 @@ pub struct Retention {
     pub dead_letters: Duration,
 }
 
-/// A queue and a store that settle together.
+/// A queue and a store that settle together, and the instances that share them.
 #[derive(Clone)]
 pub struct Engine {
     pub queue: Arc<dyn Queue>,
     pub store: Arc<dyn Store>,
+    pub instances: Arc<dyn Instances>,
 }

@@ -49,7 +49,7 @@ impl Model {
 #[async_trait]
 impl Place for Model {
     async fn open(&self) -> Engine {
-        Engine { queue: Arc::new(self.clone()), store: Arc::new(self.clone()) }
+        Engine { queue: Arc::new(self.clone()), store: Arc::new(self.clone()), instances: Arc::new(Alone) }
     }
 
     fn clock(&self) -> &Clock {
@@ -72,12 +72,12 @@ impl Queue for Model {
         Ok(self.depth(queue).await?.entries)
     }
 
-    fn queues(&self) -> Vec<(Text, u64)> {
+    async fn queues(&self) -> Result<Vec<(Text, u64)>, Fault> {
         let mut queues = std::collections::BTreeMap::new();
         for kept in self.disk().entries.values() {
             *queues.entry(kept.entry.queue.clone()).or_default() += 1;
         }
-        queues.into_iter().collect()
+        Ok(queues.into_iter().collect())
     }
 }
 

@@ -162,11 +162,11 @@ impl<W: Work> Queue for File<W> {
         Ok(self.registry.known().queues.get(queue).map_or(0, |counters| counters.entries))
     }
 
-    fn queues(&self) -> Vec<(Text, u64)> {
+    async fn queues(&self) -> Result<Vec<(Text, u64)>, Fault> {
         let known = self.registry.known();
         let mut queues: Vec<_> = known.queues.iter().map(|(name, queue)| (name.clone(), queue.entries)).collect();
         queues.sort();
-        queues
+        Ok(queues)
     }
 }
 

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Hop, Intake, Retention, Settlement, Store};
+use super::{Accepted, Alone, DeadFilter, DeadLetter, DueGroup, Engine, Hop, Intake, Retention, Settlement, Store};
 use crate::clock::Clock;
 use crate::config::QueueSettings;
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -69,7 +69,7 @@ impl SqliteStore {
     }
 
     pub fn engine(self) -> Engine {
-        Engine { queue: self.file.clone(), store: Arc::new(self) }
+        Engine { queue: self.file.clone(), store: Arc::new(self), instances: Arc::new(Alone) }
     }
 
     /// Submits, then waits for the commit.
