@@ -35,7 +35,9 @@ pub fn message(envelope: &Envelope, hub: &ShortString) -> Result<(BasicPropertie
     }
     let mut body = entry.body.clone();
     let mut headers = FieldTable::default();
-    let mut put = |name: &str, value: AMQPValue| drop(headers.insert(name.into(), value));
+    let mut put = |name: &str, value: AMQPValue| {
+        headers.insert(name.into(), value);
+    };
     put("raccord-version", AMQPValue::LongLongInt(VERSION));
     put("raccord-queue", text(&entry.queue));
     put("raccord-time", nanoseconds(entry.time));

@@ -22,7 +22,7 @@ use lapin::{Channel, ErrorKind, ExchangeKind};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::faults::{fault_of, gone};
+use super::faults::fault_of;
 use super::link::Link;
 use crate::message::{Fault, Text};
 use crate::queue::Sharing;
@@ -286,7 +286,9 @@ impl Topology {
 
     fn wait_arguments(&self, queue: &str, rung: Duration) -> FieldTable {
         let mut arguments = quorum();
-        let mut put = |name: &str, value: AMQPValue| drop(arguments.insert(name.into(), value));
+        let mut put = |name: &str, value: AMQPValue| {
+            arguments.insert(name.into(), value);
+        };
         put("x-message-ttl", AMQPValue::LongLongInt(i64::try_from(rung.as_millis()).unwrap_or(i64::MAX)));
         put("x-dead-letter-exchange", text(&self.prefix));
         put("x-dead-letter-routing-key", text(&format!("{}.{queue}", self.prefix)));
