@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub mod conformance;
+mod hops;
 mod instances;
 mod ledger;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use crate::steps::{Group, GroupKey};
 
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
-pub use sqlite::open;
+pub use sqlite::{open, open_ledger as open_sqlite_ledger};
 
 /// Everything that becomes true at once, or not at all.
 #[derive(Clone, Debug, Default)]
