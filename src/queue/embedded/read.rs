@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{EntryRef, faults, timestamp};
+use super::{faults, timestamp};
 use crate::message::{Fault, MessageId, Text, Value, json};
-use crate::queue::{Decoded, Entry, NewEntry};
+use crate::queue::{Decoded, Entry, EntryRef, NewEntry};
 
 const COLUMNS: &str = "number, key, due, length(body), attempts, start_at, message, origin, time, headers, body";
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Change, faults};
+use super::faults;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::queue::waiting::Change;
 use crate::queue::{Entry, EntryRef, NewEntry};
 
 /// The transaction of a group, as an operation sees it.

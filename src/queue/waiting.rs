@@ -8,9 +8,61 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
-use super::{BEHIND, Change, PATIENCE};
+use super::{Entry, EntryRef, Window};
 use crate::message::{Fault, Text};
-use crate::queue::{Entry, Window};
+
+/// Numbers of one queue: 2^44, a thousand years at 500 a second. The bits above name the queue.
+const NUMBER_BITS: u32 = 44;
+
+// The tests' bounds are small, so that they meet what lies past them.
+
+/// Keys busy or held and entries waiting for a retry that one consumer keeps in memory; past it the lane pauses.
+const PATIENCE: usize = if cfg!(test) { 400 } else { 100_000 };
+
+/// Numbers of entries behind a busy key that one consumer keeps in memory; past it they are looked up where they are stored.
+const BEHIND: usize = if cfg!(test) { 20 } else { 100_000 };
+
+impl EntryRef {
+    pub fn new(queue: i64, number: i64) -> EntryRef {
+        EntryRef(queue << NUMBER_BITS | number)
+    }
+
+    pub fn queue(self) -> i64 {
+        self.0 >> NUMBER_BITS
+    }
+
+    pub fn number(self) -> i64 {
+        self.0 & ((1 << NUMBER_BITS) - 1)
+    }
+}
+
+/// What a commit means for the consumer of a queue.
+#[derive(Debug)]
+pub enum Change {
+    /// Stored at the end; the entry itself where a consumer may want it.
+    Stored {
+        number: i64,
+        entry: Option<Box<Entry>>,
+    },
+    /// Stored again at its old place, ahead of its key.
+    Again {
+        number: i64,
+        key: Option<Text>,
+    },
+    Ended {
+        number: i64,
+    },
+    Returned {
+        number: i64,
+        due: Timestamp,
+    },
+    Held {
+        key: Text,
+    },
+    Released {
+        key: Text,
+    },
+}
 
 type Numbers = HashMap<i64, Inside, foldhash::fast::RandomState>;
 
