@@ -2,8 +2,10 @@
 //!
 //! The embedded engine keeps queue and store in one SQLite file, so a [`Settlement`] is one transaction.
 
+mod conflict;
 #[cfg(test)]
 pub mod conformance;
+pub mod distributed;
 mod hops;
 mod instances;
 mod ledger;
@@ -24,6 +26,7 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
 
+use conflict::conflict;
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
 pub use sqlite::{open, open_ledger as open_sqlite_ledger};
@@ -108,6 +111,15 @@ pub struct Intake {
 pub enum Stored {
     Entry(NewEntry),
     Dead(Box<DeadLetter>),
+}
+
+impl Intake {
+    pub fn message(&self) -> MessageId {
+        match &self.stored {
+            Stored::Entry(entry) => entry.message,
+            Stored::Dead(dead) => dead.message,
+        }
+    }
 }
 
 /// A de-duplication key and the content it stands for.

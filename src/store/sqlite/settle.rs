@@ -13,7 +13,7 @@ use super::{Reply, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
 use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
-use crate::store::{Accepted, Claim, Claimed, Event, Hop, Intake, Retention, Settlement, Stored};
+use crate::store::{Accepted, conflict, Claim, Claimed, Event, Hop, Intake, Retention, Settlement, Stored};
 
 /// Come back after: the quota or the disk may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -221,14 +221,11 @@ fn take(claim: &Claim, writing: &Writing<'_>) -> Result<Claimed, Fault> {
 }
 
 fn accept(arrival: &Intake, writing: &mut Writing<'_>) -> Result<Accepted, Fault> {
-    let message = match &arrival.stored {
-        Stored::Entry(entry) => entry.message,
-        Stored::Dead(dead) => dead.message,
-    };
+    let message = arrival.message();
     match arrival.claim.as_ref().map(|claim| claims::claim(writing, claim, false)).transpose()? {
         Some(Seen::Same(first)) => return Ok(Accepted::Repeat(first)),
         Some(Seen::Other) => {
-            let conflict = dead_letters::conflict(arrival, message, writing.now);
+            let conflict = conflict(arrival, message, writing.now);
             dead_letters::write(writing.connection, &conflict)?;
             return Ok(Accepted::Conflict(conflict.message));
         }
