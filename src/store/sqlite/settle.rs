@@ -13,7 +13,7 @@ use super::{Reply, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
 use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
-use crate::store::{Accepted, conflict, Claim, Claimed, Event, Hop, Intake, Retention, Settlement, Stored};
+use crate::store::{Accepted, Claim, Claimed, Event, Hop, Intake, Retention, Settlement, Stored, conflict};
 
 /// Come back after: the quota or the disk may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
