@@ -267,6 +267,16 @@ impl Postgres {
     }
 }
 
+/// Where a database is, and who connects.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `host:port`.
+    pub address: String,
+    pub database: String,
+    pub user: String,
+    pub password: String,
+}
+
 /// A database of one test.
 pub struct Database {
     postgres: Postgres,
@@ -285,6 +295,14 @@ impl Database {
     /// `postgres://user:password@host:port/database`.
     pub fn url(&self) -> String {
         self.postgres.url(&self.name)
+    }
+
+    /// The parts of the URL, as the hub's settings want them.
+    pub fn place(&self) -> Place {
+        let url = reqwest::Url::parse(&self.url()).expect("the URL of a server that answers");
+        let address = format!("{}:{}", url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(5432));
+        let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
+        Place { address, database: self.name.clone(), user, password }
     }
 
     /// The same through another port of this machine, such as a proxy's.
