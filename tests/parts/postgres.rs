@@ -160,6 +160,13 @@ impl Postgres {
         });
     }
 
+    /// Starts it unless it runs: one without disk may have ended itself.
+    pub fn start_if_ended(&self) {
+        if self.own().folder.process("server").is_none() {
+            self.start();
+        }
+    }
+
     /// SIGKILL of the server; its sessions notice and end.
     pub fn kill9(&self) {
         let own = self.own();
