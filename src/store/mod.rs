@@ -9,6 +9,7 @@ mod instances;
 mod ledger;
 #[cfg(test)]
 mod model;
+mod repeats;
 #[cfg(test)]
 pub mod scenario;
 mod sqlite;
