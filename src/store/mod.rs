@@ -9,6 +9,7 @@ mod instances;
 mod ledger;
 #[cfg(test)]
 mod model;
+mod postgres;
 mod repeats;
 #[cfg(test)]
 pub mod scenario;
@@ -27,6 +28,7 @@ use crate::steps::{Group, GroupKey};
 
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
+pub use postgres::open as open_postgres;
 pub use sqlite::{open, open_ledger as open_sqlite_ledger};
 
 /// Everything that becomes true at once, or not at all.
