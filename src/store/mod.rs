@@ -2,7 +2,6 @@
 //!
 //! The embedded engine keeps queue and store in one SQLite file, so a [`Settlement`] is one transaction.
 
-mod conflict;
 #[cfg(test)]
 pub mod conformance;
 pub mod distributed;
@@ -11,6 +10,8 @@ mod instances;
 mod ledger;
 #[cfg(test)]
 mod model;
+mod postgres;
+mod repeats;
 #[cfg(test)]
 pub mod scenario;
 mod sqlite;
@@ -26,9 +27,9 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
 
-use conflict::conflict;
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
+pub use postgres::open as open_postgres;
 pub use sqlite::{open, open_ledger as open_sqlite_ledger};
 
 /// Everything that becomes true at once, or not at all.
