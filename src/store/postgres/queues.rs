@@ -58,12 +58,13 @@ const BEHIND: &str = "SELECT number FROM entry WHERE queue = $1 AND lane = $2 AN
 const OLDEST: &str = "SELECT stored FROM entry WHERE queue = $1 ORDER BY number LIMIT 1";
 const ENTRIES: &str = "SELECT id, entries FROM queue WHERE name = $1";
 const ALL: &str = "SELECT name, entries FROM queue ORDER BY name";
-const KEYS: &str = "SELECT (array_agg(key))[1], sum(entries)::bigint, bool_or(held) FROM (
-        SELECT lane, min(key) AS key, count(*) AS entries, false AS held FROM entry
-        WHERE queue = (SELECT id FROM queue WHERE name = $1) AND lane IS NOT NULL GROUP BY lane
-        UNION ALL
-        SELECT lane, key, 0, true FROM held WHERE queue = (SELECT id FROM queue WHERE name = $1)) AS all_keys
-    GROUP BY lane ORDER BY 1";
+const KEYS: &str = "WITH of AS (SELECT id FROM queue WHERE name = $1),
+    waiting AS (SELECT lane, count(*) AS entries, min(number) AS first FROM entry
+        WHERE queue = (SELECT id FROM of) AND lane IS NOT NULL GROUP BY lane)
+    SELECT coalesce(held.key, (SELECT key FROM entry WHERE queue = (SELECT id FROM of) AND number = waiting.first)) AS key,
+        coalesce(waiting.entries, 0), held.lane IS NOT NULL
+    FROM waiting FULL JOIN (SELECT * FROM held WHERE queue = (SELECT id FROM of)) AS held ON held.lane = waiting.lane
+    ORDER BY key";
 
 /// Ids of queues by name; makes those that are new. Outside any transaction, so that what is known stays true.
 pub async fn know(
