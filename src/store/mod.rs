@@ -27,6 +27,7 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
 
+pub use distributed::open_distributed;
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
 pub use postgres::open as open_postgres;

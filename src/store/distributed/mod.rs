@@ -13,6 +13,7 @@ mod feed;
 mod intake;
 mod keeper;
 mod lanes;
+mod opening;
 mod pump;
 mod settle;
 mod share;
@@ -45,6 +46,7 @@ use crate::queue::{Consumer, Depth, Entry, Queue, Sharing, Window};
 use crate::steps::{Group, GroupKey};
 use feed::{Feed, LaneNumber, ledger_name};
 use keeper::Keeper;
+pub use opening::open_distributed;
 use turns::Turns;
 
 /// The ledger's cursor that lists the queues and how they are shared.
