@@ -6,13 +6,14 @@ use std::sync::{Mutex, Weak};
 
 use super::simulated::{Gaps, NoGaps, SimulatedBroker};
 use super::*;
-use crate::config::QueueSettings;
+use crate::config::{PostgresSettings, QueueSettings, RabbitSettings, Secret};
 use crate::queue::conformance::{Place, consume, end, entry, nothing_comes, retry, store, take};
 use crate::queue::embedded::Scratch;
+use crate::queue::rabbitmq::Rabbit;
 use crate::store::conformance::LedgerPlace;
 use crate::store::model::Model;
 use crate::store::scenario::{self, Dice};
-use crate::store::{conformance, open_sqlite_ledger};
+use crate::store::{conformance, open_postgres, open_sqlite_ledger};
 
 /// How long a lease lives in these tests.
 const LIVES: Duration = Duration::from_millis(40);
@@ -288,4 +289,95 @@ async fn who_stood_still_commits_nothing() {
     assert_eq!(one.store.settle(settlement).await.expect_err("it is late").code(), "STORE-STALE");
     assert_eq!(one.store.cursor("x").await.expect("it is known"), None);
     drop(other);
+}
+
+/// A real broker with a real database beside it.
+struct Real {
+    vhost: crate::parts::rabbitmq::Vhost,
+    database: crate::parts::postgres::Database,
+    partitions: u32,
+    clock: Clock,
+    instances: usize,
+}
+
+impl Real {
+    fn new(partitions: u32, instances: usize) -> Real {
+        Real {
+            vhost: crate::parts::rabbitmq::Rabbit::shared().vhost(),
+            database: crate::parts::postgres::Postgres::shared().database(),
+            partitions,
+            clock: Clock::simulated(Timestamp::UNIX_EPOCH),
+            instances,
+        }
+    }
+
+    fn rabbit(&self) -> RabbitSettings {
+        let api = self.vhost.rabbit().api();
+        RabbitSettings {
+            addresses: vec![Text::new(format!("{}:{}", self.vhost.rabbit().host(), self.vhost.rabbit().port()))],
+            vhost: Text::new(self.vhost.name()),
+            user: Some(Text::new(&api.user)),
+            password: Some(Secret::new(api.password.as_str())),
+            tls: None,
+            heartbeat: Duration::from_secs(10),
+            confirm_within: Duration::from_secs(20),
+            unconfirmed: 1000,
+            declare: true,
+            partitions: self.partitions,
+            prefix: "raccord".into(),
+        }
+    }
+
+    fn postgres(&self) -> PostgresSettings {
+        let place = self.database.place();
+        PostgresSettings {
+            addresses: vec![Text::new(&place.address)],
+            database: Text::new(self.database.name()),
+            user: Text::new(&place.user),
+            password: Some(Secret::new(place.password.as_str())),
+            tls: None,
+            schema: "raccord".into(),
+            connections: 8,
+            statement_within: Duration::from_secs(30),
+        }
+    }
+}
+
+#[async_trait]
+impl Place for Real {
+    async fn open(&self) -> Engine {
+        let folder = std::path::Path::new(".");
+        let postgres = self.postgres();
+        let ledger = open_postgres(&postgres, 1_000_000, folder, self.clock.clone()).await.expect("the database opens");
+        let ladder = vec![Duration::from_millis(100)];
+        let metrics = crate::telemetry::BrokerMetrics::default();
+        let broker = Rabbit::with_ladder(&self.rabbit(), folder, "hub", self.clock.clone(), metrics, ladder);
+        let options = Options { lives: Duration::from_millis(800), ..options("hub", &self.clock) };
+        start(broker.expect("the settings are sound"), ledger, options, Arc::new(NoGaps))
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_conforms_on_rabbitmq_and_postgresql() {
+    crate::queue::conformance::run(|| Real::new(1, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_conforms_on_rabbitmq_and_postgresql() {
+    conformance::run(|| Real::new(1, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_instances_keep_the_promises_on_rabbitmq_and_postgresql() {
+    for seed in scenario::seeds(1) {
+        scenario::run(&Real::new(3, 2), seed, 60).await;
+    }
 }
