@@ -377,6 +377,7 @@ async fn publisher_and_subscription_outlive_a_closed_connection() {
                 std::thread::sleep(Duration::from_millis(400));
                 vhost.close_connections();
             }
+            vhost
         })
     };
     for round in 0..60_u64 {
@@ -400,7 +401,8 @@ async fn publisher_and_subscription_outlive_a_closed_connection() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    closer.await.expect("closed");
+    // Dropped, it would take the virtual host with it.
+    let _vhost = closer.await.expect("closed");
     let mut got = BTreeSet::new();
     let mut subscribed = rabbit.subscribe(&lane(Some(0)), WINDOW).await.expect("subscribed");
     while got.len() < kept.len() {
