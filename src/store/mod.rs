@@ -2,8 +2,10 @@
 //!
 //! The embedded engine keeps queue and store in one SQLite file, so a [`Settlement`] is one transaction.
 
+mod conflict;
 #[cfg(test)]
 pub mod conformance;
+pub mod distributed;
 mod hops;
 mod instances;
 mod ledger;
@@ -26,6 +28,7 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
 
+use conflict::conflict;
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
 pub use postgres::open as open_postgres;
@@ -64,6 +67,13 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// The message of a dead letter that stops this key, though its entry may have come from elsewhere.
+    fn stops(&self, queue: &str, key: &Text) -> Option<MessageId> {
+        let replays = self.dead.iter().map(|dead| &dead.replay);
+        let mut stopping = replays.filter(|replay| replay.queue == queue && replay.key.as_ref() == Some(key));
+        stopping.next().map(|replay| replay.message)
+    }
+
     /// Adds what another settlement, of other inputs, makes true.
     pub fn join(&mut self, other: Settlement) {
         self.ended.extend(other.ended);
@@ -111,6 +121,15 @@ pub struct Intake {
 pub enum Stored {
     Entry(NewEntry),
     Dead(Box<DeadLetter>),
+}
+
+impl Intake {
+    pub fn message(&self) -> MessageId {
+        match &self.stored {
+            Stored::Entry(entry) => entry.message,
+            Stored::Dead(dead) => dead.message,
+        }
+    }
 }
 
 /// A de-duplication key and the content it stands for.

@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::writer::{Gap, Kill};
 use super::*;
+use crate::config::Secret;
+use crate::parts;
+use crate::parts::postgres::Database;
 use crate::queue::conformance::Place;
 use crate::store::conformance::LedgerPlace;
 use crate::store::{Alone, Engine, scenario};
@@ -22,8 +25,9 @@ fn kill(schema: &str, kill: Kill) {
     kills.get_or_insert_default().insert(schema.to_owned(), Arc::new(kill));
 }
 
-/// A schema of its own.
+/// A schema of its own, in a database of its own.
 struct Schema {
+    database: Database,
     settings: PostgresSettings,
     clock: Clock,
     /// Kills each engine opened there.
@@ -32,19 +36,22 @@ struct Schema {
 
 impl Schema {
     fn new() -> Schema {
-        let name = format!("test {}", MessageId::draw());
-        let address = std::env::var("PGTEST").unwrap_or_else(|_| "127.0.0.1:5455".into());
+        Schema::on(parts::postgres::Postgres::shared().database())
+    }
+
+    fn on(database: Database) -> Schema {
+        let place = database.place();
         let settings = PostgresSettings {
-            addresses: vec![address.into()],
-            database: "postgres".into(),
-            user: "postgres".into(),
-            password: None,
+            addresses: vec![place.address.into()],
+            database: place.database.into(),
+            user: place.user.into(),
+            password: Some(Secret::new(place.password)),
             tls: None,
-            schema: name.into(),
+            schema: format!("test {}", MessageId::draw()).into(),
             connections: 8,
             statement_within: std::time::Duration::from_secs(30),
         };
-        Schema { settings, clock: Clock::simulated(Timestamp::UNIX_EPOCH), dice: None }
+        Schema { database, settings, clock: Clock::simulated(Timestamp::UNIX_EPOCH), dice: None }
     }
 
     async fn ledger_of(&self) -> Arc<Postgres> {

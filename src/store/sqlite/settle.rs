@@ -13,7 +13,7 @@ use super::{Reply, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
 use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
-use crate::store::{Accepted, Claim, Claimed, Intake, Retention, Settlement, Stored, repeats};
+use crate::store::{Accepted, Claim, Claimed, Intake, Retention, Settlement, Stored, conflict, repeats};
 
 /// Come back after: the quota or the disk may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -165,7 +165,10 @@ impl StoreWork {
 
     fn settle(&mut self, settlement: &Settlement, writing: &mut Writing<'_>) -> Result<(), Fault> {
         for (queue, key) in &settlement.held {
-            let stopped = stopped_by(&settlement.ended, queue, key, writing)?;
+            let stopped = match stopped_by(&settlement.ended, queue, key, writing)? {
+                None => stopped_outside(settlement, queue, key, writing)?,
+                stopped => stopped,
+            };
             writing.hold(queue, key, stopped)?;
         }
         for at in &settlement.ended {
@@ -209,14 +212,11 @@ fn take(claim: &Claim, writing: &Writing<'_>) -> Result<Claimed, Fault> {
 }
 
 fn accept(arrival: &Intake, writing: &mut Writing<'_>) -> Result<Accepted, Fault> {
-    let message = match &arrival.stored {
-        Stored::Entry(entry) => entry.message,
-        Stored::Dead(dead) => dead.message,
-    };
+    let message = arrival.message();
     match arrival.claim.as_ref().map(|claim| claims::claim(writing, claim, false)).transpose()? {
         Some(Seen::Same(first)) => return Ok(Accepted::Repeat(first)),
         Some(Seen::Other) => {
-            let conflict = repeats::conflict(arrival, message, writing.now);
+            let conflict = conflict(arrival, message, writing.now);
             dead_letters::write(writing.connection, &conflict)?;
             return Ok(Accepted::Conflict(conflict.message));
         }
@@ -244,6 +244,17 @@ fn stopped_by(
         }
     }
     Ok(None)
+}
+
+/// A key may be stopped by an entry that never waited here: its replay gets a place at the end as it is now.
+fn stopped_outside(
+    settlement: &Settlement,
+    queue: &Text,
+    key: &Text,
+    writing: &mut Writing<'_>,
+) -> Result<Option<(EntryRef, crate::message::MessageId)>, Fault> {
+    let Some(message) = settlement.stops(queue, key) else { return Ok(None) };
+    Ok(Some((writing.draw(queue)?, message)))
 }
 
 /// Removes dead letters that are dealt with. Where one had stopped its key, the key goes on, and its replay goes first:
