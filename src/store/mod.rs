@@ -66,6 +66,13 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// The message of a dead letter that stops this key, though its entry may have come from elsewhere.
+    fn stops(&self, queue: &str, key: &Text) -> Option<MessageId> {
+        let replays = self.dead.iter().map(|dead| &dead.replay);
+        let mut stopping = replays.filter(|replay| replay.queue == queue && replay.key.as_ref() == Some(key));
+        stopping.next().map(|replay| replay.message)
+    }
+
     /// Adds what another settlement, of other inputs, makes true.
     pub fn join(&mut self, other: Settlement) {
         self.ended.extend(other.ended);

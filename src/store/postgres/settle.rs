@@ -20,7 +20,9 @@ use crate::queue::embedded::{nanoseconds, timestamp};
 use crate::queue::waiting::Change;
 use crate::queue::{Entry, EntryRef, NewEntry};
 use crate::store::hops::{self, Page};
-use crate::store::{Accepted, DeadLetter, Fence, GroupWrite, Intake, Retry, RowWrite, Settlement, Stored, repeats};
+use crate::store::{
+    Accepted, DeadLetter, Fence, GroupWrite, Intake, Retry, RowWrite, Settlement, Stored, repeats,
+};
 
 /// Come back after: the quota may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -362,10 +364,7 @@ impl<'a> Plan<'a> {
     }
 
     fn accept(&mut self, arrival: &'a Intake, seen: Option<Seen>, known: &Known<'_>) -> Result<Accepted, Failure> {
-        let message = match &arrival.stored {
-            Stored::Entry(entry) => entry.message,
-            Stored::Dead(dead) => dead.message,
-        };
+        let message = arrival.message();
         let accepted = match seen {
             Some(Seen::Same(first)) => Accepted::Repeat(first),
             Some(Seen::Other) => {
@@ -396,6 +395,15 @@ impl<'a> Plan<'a> {
                     .filter(|(found, _)| found.as_ref() == Some(key))
                     .map(|(_, message)| (*at, *message))
             });
+            // It may never have waited here: its replay gets a place at the end as it is now.
+            let stopped = match (stopped, settlement.stops(queue, key)) {
+                (None, Some(message)) => {
+                    let queue = self.queue(id)?;
+                    queue.last += 1;
+                    Some((EntryRef::new(id, queue.last), message))
+                }
+                (stopped, _) => stopped,
+            };
             self.holds.push(Hold { queue: id, key, stopped });
             self.change(id, Change::Held { key: key.clone() });
         }

@@ -165,7 +165,10 @@ impl StoreWork {
 
     fn settle(&mut self, settlement: &Settlement, writing: &mut Writing<'_>) -> Result<(), Fault> {
         for (queue, key) in &settlement.held {
-            let stopped = stopped_by(&settlement.ended, queue, key, writing)?;
+            let stopped = match stopped_by(&settlement.ended, queue, key, writing)? {
+                None => stopped_outside(settlement, queue, key, writing)?,
+                stopped => stopped,
+            };
             writing.hold(queue, key, stopped)?;
         }
         for at in &settlement.ended {
@@ -241,6 +244,17 @@ fn stopped_by(
         }
     }
     Ok(None)
+}
+
+/// A key may be stopped by an entry that never waited here: its replay gets a place at the end as it is now.
+fn stopped_outside(
+    settlement: &Settlement,
+    queue: &Text,
+    key: &Text,
+    writing: &mut Writing<'_>,
+) -> Result<Option<(EntryRef, crate::message::MessageId)>, Fault> {
+    let Some(message) = settlement.stops(queue, key) else { return Ok(None) };
+    Ok(Some((writing.draw(queue)?, message)))
 }
 
 /// Removes dead letters that are dealt with. Where one had stopped its key, the key goes on, and its replay goes first:
