@@ -183,7 +183,7 @@ impl Press {
             tokio::select! {
                 biased;
                 settled = self.window.settled(), if !self.window.is_empty() => self.settle(settled),
-                call = calls.recv(), if self.sending.is_none() && self.window.len() < self.unconfirmed => match call {
+                call = calls.recv(), if self.sending.is_none() => match call {
                     Some(call) => self.begin(call),
                     None if self.open.is_empty() => return,
                     // The last letters are still on their way.
