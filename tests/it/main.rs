@@ -10,5 +10,8 @@ mod flows;
 mod guards;
 mod harness;
 mod layers;
+#[path = "../parts/mod.rs"]
+mod parts;
+mod real_parts;
 mod sources;
 mod tour;
