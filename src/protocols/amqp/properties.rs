@@ -145,20 +145,20 @@ fn float(finite: bool, text: &str) -> Value {
 fn decimal(scale: u8, digits: u32) -> Value {
     match Decimal::try_from_i128_with_scale(i128::from(digits), u32::from(scale)) {
         Ok(decimal) => decimal.into(),
-        Err(_) => Value::Number(Number::Wide(format!("{digits}e-{scale}").into())),
+        Err(_) => format!("{digits}e-{scale}").into(),
     }
 }
 
-/// Seconds since 1970 as a time; as a number where they are beyond all calendars.
+/// Seconds since 1970 as a time; their digits where they are beyond all calendars.
 fn time(seconds: u64) -> Value {
     let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| Decimal::from(seconds).into(), |time| time.to_string().into())
+    time.map_or_else(|| seconds.to_string().into(), |time| time.to_string().into())
 }
 
 /// Headers or arguments as they are sent.
 ///
 /// # Errors
-/// `AMQP-HEADER` (refuse): a name is too long, or what stands under `@timestamp`, `@bytes`, `@decimal` is no such thing.
+/// `AMQP-PROPERTY` (refuse): a name is too long, or what stands under `@timestamp`, `@bytes`, `@decimal` is no such thing.
 pub(super) fn table(map: &Map) -> Result<FieldTable, Fault> {
     table_at(map, 0)
 }
@@ -207,9 +207,16 @@ fn only(map: &Map) -> Option<(&str, &Value)> {
 
 fn sent_number(number: &Number) -> AMQPValue {
     let written = || AMQPValue::LongString(number.to_string().into_bytes().into());
-    let Number::Decimal(decimal) = number else { return written() };
-    if decimal.is_integer() {
-        return decimal.to_i64().map_or_else(written, AMQPValue::LongLongInt);
+    let decimal = match number {
+        Number::Decimal(decimal) => decimal,
+        // A double beyond all decimals, which came in as one.
+        Number::Wide(text) => {
+            let double = f64::from_str(text).ok().filter(|double| double.is_finite() && double.to_string() == *text);
+            return double.map_or_else(written, AMQPValue::Double);
+        }
+    };
+    if let Some(whole) = decimal.to_i64().filter(|_| decimal.is_integer()) {
+        return AMQPValue::LongLongInt(whole);
     }
     let double = f64::from_str(&decimal.to_string()).ok();
     let same = |double: &f64| Decimal::from_str(&double.to_string()).is_ok_and(|back| back == *decimal);
@@ -233,24 +240,24 @@ fn seconds(value: &Value) -> Result<u64, Fault> {
 }
 
 fn unfit(said: impl std::fmt::Display) -> Fault {
-    Fault::refuse("AMQP-HEADER", format!("a header or property {said}"))
+    Fault::refuse("AMQP-PROPERTY", format!("a header or property {said}"))
 }
 
 /// `text` where AMQP takes at most 255 bytes.
 ///
 /// # Errors
-/// `AMQP-HEADER` (refuse): it is longer.
+/// `AMQP-PROPERTY` (refuse): it is longer.
 pub(super) fn short(what: &str, text: &str) -> Result<ShortString, Fault> {
     ShortString::try_new(text).map_err(|_| {
         let said = format!("{what} has {} bytes; AMQP takes {MOST_SHORT}", text.len());
-        Fault::refuse("AMQP-HEADER", said)
+        Fault::refuse("AMQP-PROPERTY", said)
     })
 }
 
 /// `properties` with those named in `set` (as [`super::settings::PropertiesTemplate`] names them).
 ///
 /// # Errors
-/// `AMQP-HEADER` (refuse): one has a value that it cannot have.
+/// `AMQP-PROPERTY` (refuse): one has a value that it cannot have.
 pub(super) fn with(mut properties: BasicProperties, set: &Map) -> Result<BasicProperties, Fault> {
     for (name, value) in set.iter().filter(|(_, value)| **value != Value::Null) {
         let place = |fault: Fault| fault.at(format!("properties.{name}"));
@@ -281,4 +288,94 @@ pub(super) fn with(mut properties: BasicProperties, set: &Map) -> Result<BasicPr
         };
     }
     Ok(properties)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn amqp() -> impl Strategy<Value = AMQPValue> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(AMQPValue::Boolean),
+            any::<i8>().prop_map(AMQPValue::ShortShortInt),
+            any::<u8>().prop_map(AMQPValue::ShortShortUInt),
+            any::<i16>().prop_map(AMQPValue::ShortInt),
+            any::<u16>().prop_map(AMQPValue::ShortUInt),
+            any::<i32>().prop_map(AMQPValue::LongInt),
+            any::<u32>().prop_map(AMQPValue::LongUInt),
+            any::<i64>().prop_map(AMQPValue::LongLongInt),
+            any::<f32>().prop_map(AMQPValue::Float),
+            any::<f64>().prop_map(AMQPValue::Double),
+            (any::<u8>(), any::<u32>())
+                .prop_map(|(scale, value)| AMQPValue::DecimalValue(DecimalValue { scale, value })),
+            any::<Vec<u8>>().prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+            any::<String>().prop_map(|text| AMQPValue::LongString(text.into_bytes().into())),
+            any::<Vec<u8>>().prop_map(|bytes| AMQPValue::ByteArray(bytes.into())),
+            any::<u64>().prop_map(AMQPValue::Timestamp),
+            Just(AMQPValue::Void),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            let name = "[a-zA-Z][a-z_-]{0,12}";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|items| AMQPValue::FieldArray(items.into())),
+                prop::collection::btree_map(name, inner, 0..6).prop_map(|fields| {
+                    let mut table = FieldTable::default();
+                    for (name, value) in fields {
+                        table.insert(name.as_str().into(), value);
+                    }
+                    AMQPValue::FieldTable(table)
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever a header holds, it is read, can be sent on, and says the same to the next hub.
+        #[test]
+        fn a_header_sent_on_says_the_same(value in amqp()) {
+            let read = value_of(&value, 0).expect("it is not deep");
+            let again = sent(&read, 0).expect("what was read can be sent");
+            prop_assert_eq!(value_of(&again, 0).expect("it is not deep"), read);
+        }
+
+        /// What AMQP and a document have alike stays as it is.
+        #[test]
+        fn integers_texts_and_flags_keep_their_types(number: i64, text: String, flag: bool) {
+            for value in [
+                AMQPValue::LongLongInt(number),
+                AMQPValue::LongString(text.into_bytes().into()),
+                AMQPValue::Boolean(flag),
+                AMQPValue::Void,
+            ] {
+                prop_assert_eq!(&sent(&value_of(&value, 0).expect("it is flat"), 0).expect("it can be sent"), &value);
+            }
+        }
+
+        /// Amounts come through a double with the digits they were written with.
+        #[test]
+        fn amounts_keep_their_digits(digits in -99_999_999_999_999_i64..99_999_999_999_999, scale in 0_u32..6) {
+            let amount = Value::from(Decimal::new(digits, scale));
+            prop_assert_eq!(value_of(&sent(&amount, 0).expect("it can be sent"), 0).expect("it is flat"), amount);
+        }
+
+        #[test]
+        fn a_time_of_ours_is_a_time_of_theirs(seconds in 0_u64..250_000_000_000) {
+            let text = time(seconds);
+            let map = Map::from_iter([(TIMESTAMP, text)]);
+            prop_assert_eq!(sent(&map.into(), 0).expect("it can be sent"), AMQPValue::Timestamp(seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_wider_than_a_double_is_sent_as_text() {
+        let wide = Value::number("0.12345678901234567890123").expect("a number");
+        assert_eq!(sent(&wide, 0).expect("it can be sent"), AMQPValue::LongString("0.12345678901234567890123".into()));
+        let huge = Value::number("123456789012345678901234567890").expect("a number");
+        assert_eq!(
+            sent(&huge, 0).expect("it can be sent"),
+            AMQPValue::LongString("123456789012345678901234567890".into())
+        );
+    }
 }

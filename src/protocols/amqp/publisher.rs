@@ -184,7 +184,7 @@ fn unroutable(letters: &[Letter], message: &BasicReturnMessage, answers: &mut [A
             "no queue takes it: exchange `{}` has no binding for routing key `{}`",
             message.exchange, message.routing_key
         );
-        Err(Fault::misconfigured("AMQP-UNROUTABLE", said).detail(message.reply_text.to_string()))
+        Err(Fault::misconfigured("AMQP-UNROUTED", said).detail(message.reply_text.to_string()))
     };
     let found = letters.iter().zip(answers.iter_mut()).find(|(letter, answer)| answer.is_ok() && same(letter));
     match found {

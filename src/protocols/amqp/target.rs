@@ -49,7 +49,7 @@ impl Target for Sender {
         let key = key
             .as_ref()
             .and_then(Value::plain)
-            .ok_or_else(|| Fault::refuse("AMQP-HEADER", "the routing key comes out as no text").at(ROUTING_KEY))?;
+            .ok_or_else(|| Fault::refuse("AMQP-PROPERTY", "the routing key comes out as no text").at(ROUTING_KEY))?;
         short("the routing key", &key)?;
         address.insert(ROUTING_KEY, key);
         let mut headers = Map::new();
