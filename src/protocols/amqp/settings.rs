@@ -11,15 +11,9 @@ use crate::message::{Map, Text};
 settings! {
     /// Messages of a RabbitMQ queue.
     ///
-    /// A message is acknowledged once it is stored, or delivered where the pipeline needs no queue of its own; the broker
-    /// gives again what was not. What cannot be decoded is kept as a dead letter and acknowledged: it never goes back to the
-    /// queue, where it would come again at once and for ever. While the hub has no room, messages stay in the queue.
-    ///
-    /// `$headers` holds the message's headers, names lower case and `-` as `_`, values as they are: numbers, booleans, texts,
-    /// lists, maps. A timestamp is a text such as `2026-11-02T09:00:00Z`, bytes are base64. `$headers.amqp` holds
-    /// `exchange`, `routing_key`, `redelivered`, and of the properties those that are set: `message_id`, `correlation_id`,
-    /// `reply_to`, `content_type`, `content_encoding`, `timestamp`, `type`, `app_id`, `user_id`, `priority`, `expiration`
-    /// (milliseconds), `persistent`.
+    /// The broker gives again what was not acknowledged. What cannot be decoded never goes back to the queue, where it would
+    /// come again at once and for ever. Where `dedupe: none` and `order_by: none` are stated, the steps look nothing up and
+    /// remember nothing, and the only destination is `amqp` too, messages go straight from queue to exchange.
     ///
     /// ```yaml
     /// from:
@@ -31,7 +25,13 @@ settings! {
     pub struct AmqpSource {
         /// Where the broker is, and who connects.
         broker: BrokerSettings,
-        /// The queue. It must exist, unless `declare` makes it.
+        /// The queue. It must exist, unless `declare` makes it. A message is acknowledged once the hub has it, also as a dead
+        /// letter where it cannot be decoded; while the hub has no room, messages stay in the queue.
+        ///
+        /// `$headers` holds a message's headers, names lower case and `-` as `_`, values with their types (a time is a text
+        /// such as `2026-11-02T09:00:00Z`, bytes are base64); `$headers.amqp` the properties that are set (`message_id`,
+        /// `correlation_id`, `reply_to`, `content_type`, `content_encoding`, `timestamp`, `type`, `app_id`, `user_id`,
+        /// `priority`, `expiration` in milliseconds, `persistent`), and `exchange`, `routing_key`, `redelivered`.
         queue: Text,
         /// Makes the queue and its bindings at each connection, where they are not there. Left out: an administrator does.
         declare: Option<QueueDeclaration>,
@@ -47,10 +47,8 @@ settings! {
 settings! {
     /// Messages to a RabbitMQ exchange, each confirmed by the broker.
     ///
-    /// A message that no queue gets (no binding for its routing key) is not lost: the destination rests until a person adds
-    /// the binding or corrects the key, as it does for an exchange that is missing or may not be written to. Messages that
-    /// the broker refuses as too large go to dead letters. What it does not confirm in time is published again, with the
-    /// same `message_id`.
+    /// Messages that the broker refuses as too large go to dead letters. What it does not confirm in time is published
+    /// again, with the same `message_id`.
     ///
     /// ```yaml
     /// to:
@@ -68,7 +66,9 @@ settings! {
         broker: BrokerSettings,
         /// The exchange. Left out: the broker's default exchange, where `routing_key` is the name of a queue.
         exchange: Text = "",
-        /// The routing key: a constant, a path or a formula.
+        /// The routing key: a constant, a path or a formula. A message that no queue gets (no binding for its key) is not
+        /// lost: the destination rests until a person adds the binding or corrects the key, as it does for an exchange that
+        /// is missing or may not be written to.
         routing_key: Template,
         /// Makes the exchange at each connection, where it is not there. Left out: an administrator does.
         declare: Option<ExchangeDeclaration>,
