@@ -10,6 +10,7 @@ mod node;
 mod reader;
 mod settings;
 mod shape;
+mod tls;
 mod units;
 
 pub use diagnostics::{FileId, Files, Problem, Severity, Span, render, to_json};
@@ -21,6 +22,7 @@ pub use node::{Key, Kind, MAX_BYTES, Node, parse};
 pub use reader::{MapReader, Reader, nearest};
 pub use settings::{Setting, Settings};
 pub use shape::{Field, OneOf, Shape, StructShape, Word, explain, schema};
+pub use tls::Tls;
 pub use units::{Rate, Size};
 
 pub(crate) use settings::{choice, one_of, settings};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use super::{Consumer, Decoded, Entry, NewEntry, Window};
 use crate::clock::{Clock, later};
@@ -19,6 +20,16 @@ pub trait Place: Send + Sync {
     async fn open(&self) -> Engine;
     /// Simulated; shared by all engines of this place.
     fn clock(&self) -> &Clock;
+
+    /// How many engines of this place the seeded day runs at a time.
+    fn instances(&self) -> usize {
+        1
+    }
+
+    /// Cancelled when the engine opened last is killed from within.
+    fn struck(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
 }
 
 pub const WINDOW: Window = Window { entries: 64, bytes: 1 << 20 };

@@ -9,6 +9,7 @@ pub mod broker;
 pub mod conformance;
 pub mod embedded;
 pub mod rabbitmq;
+pub mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -25,6 +26,21 @@ pub async fn run<P: Place>(new_place: impl Fn() -> P) {
     a_group_gathers_and_closes_once(&new_place()).await;
     the_journal_tells_and_is_searched(&new_place()).await;
     what_is_past_its_time_is_forgotten(&new_place()).await;
+}
+
+/// A place whose engine is a ledger too.
+#[async_trait]
+pub trait LedgerPlace: Place {
+    async fn ledger(&self) -> Arc<dyn Ledger>;
+}
+
+/// What the database of the distributed engine keeps beside that.
+pub async fn ledger<P: LedgerPlace>(new_place: impl Fn() -> P) {
+    a_claim_is_taken_then_ended(&new_place()).await;
+    an_end_is_told_once(&new_place()).await;
+    an_old_fence_keeps_nothing(&new_place()).await;
+    what_is_parked_comes_back_in_its_order(&new_place()).await;
+    leases_have_one_holder(&new_place()).await;
 }
 
 pub fn dead_letter(replay: &NewEntry) -> DeadLetter {
@@ -370,4 +386,222 @@ async fn what_is_past_its_time_is_forgotten<P: Place>(place: &P) {
     let age = place.clock().now().duration_since(Timestamp::UNIX_EPOCH);
     assert_eq!(left.is_some(), age < (MONTH * 2).try_into().expect("two months are a span"));
     nothing_comes(&mut consume(&engine, "q").await).await;
+}
+
+fn engine_of(ledger: &Arc<dyn Ledger>) -> Engine {
+    Engine { queue: ledger.clone(), store: ledger.clone(), instances: Arc::new(Alone) }
+}
+
+async fn a_claim_is_taken_then_ended<P: LedgerPlace>(place: &P) {
+    let mut ledger = place.ledger().await;
+    let (first, second) = (MessageId::derive(&[b"1"]), MessageId::derive(&[b"2"]));
+    let one = |content| claim(place, 1, content, first);
+    let two = claim(place, 2, 1, second);
+    let take =
+        async |ledger: &Arc<dyn Ledger>, claims: &[Claim]| ledger.claim(claims).await.expect("it can be asked for");
+    assert_eq!(take(&ledger, &[one(1), two.clone()]).await, [Claimed::Taken; 2]);
+    // Killed before it was ended: the same message goes on, other content does not.
+    drop(ledger);
+    ledger = place.ledger().await;
+    assert_eq!(
+        take(&ledger, &[one(2), two.clone(), one(1)]).await,
+        [Claimed::Conflict, Claimed::Taken, Claimed::Taken]
+    );
+    let end = |claims: &[Claim]| Settlement { claimed: claims.to_vec(), ..Settlement::default() };
+    let engine = engine_of(&ledger);
+    // One that was lost with the last moments before a crash is ended all the same.
+    settle(&engine, end(&[one(1), claim(place, 3, 1, second)])).await;
+    settle(&engine, end(&[one(1)])).await;
+    let three = claim(place, 3, 1, first);
+    let expected = [Claimed::Repeat(first), Claimed::Conflict, Claimed::Taken, Claimed::Repeat(second)];
+    assert_eq!(take(&ledger, &[one(1), one(2), two.clone(), three]).await, expected);
+    drop((engine, ledger));
+    ledger = place.ledger().await;
+    assert_eq!(take(&ledger, &[one(1), two.clone()]).await, [Claimed::Repeat(first), Claimed::Taken]);
+    place.clock().advance(MONTH);
+    assert_eq!(take(&ledger, &[one(2)]).await, [Claimed::Taken]);
+    // Of two at once with other contents, one has it.
+    let (four, other) = ([claim(place, 4, 1, first)], [claim(place, 4, 2, first)]);
+    let (here, there) = tokio::join!(take(&ledger, &four), take(&ledger, &other));
+    let mut outcomes = [here[0], there[0]];
+    outcomes.sort_by_key(|claimed| *claimed != Claimed::Taken);
+    assert_eq!(outcomes, [Claimed::Taken, Claimed::Conflict]);
+}
+
+async fn an_end_is_told_once<P: LedgerPlace>(place: &P) {
+    let mut ledger = place.ledger().await;
+    let engine = engine_of(&ledger);
+    let message = MessageId::derive(&[b"1"]);
+    let entry_of = |queue: &str| (Text::from(queue), message);
+    let ends = |queues: &[&str]| Settlement {
+        settled: queues.iter().map(|queue| entry_of(queue)).collect(),
+        hops: vec![hop(message, Event::Delivered)],
+        ..Settlement::default()
+    };
+    settle(&engine, ends(&["web", "web.to.a"])).await;
+    let again = engine.store.settle(ends(&["web.to.b", "web"])).await;
+    assert_eq!(again.expect_err("it was told before").code(), "STORE-STALE");
+    // One that is told by two at once is told by one, and a neighbour is not disturbed.
+    let (one, two, other) = tokio::join!(
+        engine.store.settle(ends(&["web.to.c"])),
+        engine.store.settle(ends(&["web.to.c"])),
+        engine.store.settle(ends(&["web.to.d"]))
+    );
+    assert!(one.is_ok() != two.is_ok() && other.is_ok(), "{one:?} {two:?} {other:?}");
+    drop((engine, ledger));
+    ledger = place.ledger().await;
+    let asked = ["web", "web.to.a", "web.to.b", "web.to.c", "web.to.d"].map(entry_of);
+    let told = ledger.settled(&asked).await.expect("it can be asked for");
+    assert_eq!(told, [true, true, false, true, true]);
+    assert_eq!(ledger.journal(message).await.expect("it can be read").len(), 3);
+    // Kept as long as the journal.
+    let retention = Retention { journal: MONTH, dead_letters: MONTH };
+    for kept in [true, false] {
+        while ledger.sweep(place.clock().now(), retention).await.expect("it can be swept") {}
+        assert_eq!(ledger.settled(&asked[..1]).await.expect("it can be asked for"), [kept]);
+        place.clock().advance(MONTH * 2);
+    }
+}
+
+fn beat(instance: &str, take: &[&str]) -> Beat {
+    let take: Vec<Text> = take.iter().map(|name| Text::new(name)).collect();
+    Beat {
+        instance: instance.into(),
+        name: format!("hub {instance}").into(),
+        revision: "r1".into(),
+        wants: take.clone(),
+        lives: Duration::from_secs(60),
+        take,
+        ..Beat::default()
+    }
+}
+
+async fn an_old_fence_keeps_nothing<P: LedgerPlace>(place: &P) {
+    let ledger = place.ledger().await;
+    let engine = engine_of(&ledger);
+    let under = |fence: &Fence, body: &str| Settlement {
+        outputs: vec![entry("q", None, body)],
+        fences: vec![fence.clone()],
+        ..Settlement::default()
+    };
+    let held = ledger.beat(beat("one", &["web#1"])).await.expect("it beats").held;
+    let [fence] = &held[..] else { panic!("one lease was free: {held:?}") };
+    settle(&engine, under(fence, "1")).await;
+    if !ledger.is_shared() {
+        return;
+    }
+    let unknown = Fence { lease: "web#2".into(), epoch: 1 };
+    ledger.beat(Beat { pass_on: vec![fence.clone()], ..beat("one", &[]) }).await.expect("it beats");
+    for old in [fence, &unknown] {
+        let (stale, good) = tokio::join!(
+            engine.store.settle(under(old, "late")),
+            engine.store.settle(Settlement { outputs: vec![entry("other", None, "2")], ..Settlement::default() })
+        );
+        assert_eq!(stale.expect_err("the lease has passed on").code(), "STORE-STALE");
+        good.expect("its neighbour is settled");
+    }
+    let held = ledger.beat(beat("two", &["web#1"])).await.expect("it beats").held;
+    assert!(held[0].epoch > fence.epoch, "{held:?}");
+    assert_eq!(engine.store.settle(under(fence, "late")).await.expect_err("it has passed on").code(), "STORE-STALE");
+    let arrivals = || vec![Intake { claim: None, stored: Stored::Entry(entry("q", None, "2")), hops: Vec::new() }];
+    let late = engine.store.intake_under(arrivals(), None, Some(fence.clone())).await;
+    assert_eq!(late.expect_err("it has passed on").code(), "STORE-STALE");
+    engine.store.intake_under(arrivals(), None, Some(held[0].clone())).await.expect("it is held");
+    assert_eq!(engine.queue.entries("q").await.expect("they can be counted"), 2);
+    assert_eq!(engine.queue.entries("other").await.expect("they can be counted"), 2);
+}
+
+async fn what_is_parked_comes_back_in_its_order<P: LedgerPlace>(place: &P) {
+    let mut ledger = place.ledger().await;
+    let mut engine = engine_of(&ledger);
+    let due = Some(later(place.clock().now(), Duration::from_secs(60)));
+    let park = |entries: &[(NewEntry, u32)]| Settlement { parked: entries.to_vec(), ..Settlement::default() };
+    let retried = NewEntry { due, ..entry("q#1", Some("k"), "k1") };
+    settle(&engine, park(&[(retried, 3), (entry("q#1", Some("k"), "k2"), 0)])).await;
+    settle(&engine, park(&[(entry("q#1", Some("l"), "l1"), 2), (entry("q#1", Some("k"), "k3"), 0)])).await;
+    let held = vec![("q#1".into(), "m".into())];
+    settle(&engine, Settlement { held, ..Settlement::default() }).await;
+    let key = |key: &str, entries, held| Key { key: key.into(), entries, held };
+    let expected = [key("k", 3, false), key("l", 1, false), key("m", 0, true)];
+    assert_eq!(ledger.keys("q#1").await.expect("they can be listed"), expected);
+    assert_eq!(ledger.keys("q#2").await.expect("they can be listed"), []);
+    drop((engine, ledger));
+    ledger = place.ledger().await;
+    engine = engine_of(&ledger);
+    let mut consumer = consume(&engine, "q#1").await;
+    let first = take(&mut consumer, 1).await;
+    assert_eq!((bodies(&first), first[0].attempts), (vec!["l1".to_owned()], 2));
+    nothing_comes(&mut consumer).await;
+    place.clock().advance(Duration::from_secs(60));
+    for (body, attempts) in [("k1", 3), ("k2", 0), ("k3", 0)] {
+        let next = take(&mut consumer, 1).await;
+        assert_eq!((bodies(&next), next[0].attempts), (vec![body.to_owned()], attempts));
+        end(&engine, &next).await;
+    }
+    end(&engine, &first).await;
+    assert_eq!(ledger.keys("q#1").await.expect("they can be listed"), [key("m", 0, true)]);
+    ledger.release("q#1", "m").await.expect("it can be released");
+    assert_eq!(ledger.keys("q#1").await.expect("they can be listed"), []);
+}
+
+async fn leases_have_one_holder<P: LedgerPlace>(place: &P) {
+    let ledger = place.ledger().await;
+    let held = async |beat: Beat| {
+        let pulse = ledger.beat(beat).await.expect("it beats");
+        let mut held = pulse.held.clone();
+        held.sort_by(|one, two| one.lease.cmp(&two.lease));
+        (held, pulse)
+    };
+    let names = |fences: &[Fence]| fences.iter().map(|fence| fence.lease.to_string()).collect::<Vec<_>>();
+    let (one, pulse) = held(beat("one", &["a", "b"])).await;
+    assert_eq!(names(&one), ["a", "b"]);
+    assert_eq!(
+        (pulse.instances.len(), pulse.instances[0].this, pulse.instances[0].name.as_str()),
+        (1, true, "hub one")
+    );
+    assert_eq!(
+        (&pulse.instances[0].holds[..], pulse.instances[0].revision.as_str()),
+        (&["a".into(), "b".into()][..], "r1")
+    );
+    assert_eq!(pulse.wants, [("one".into(), vec!["a".into(), "b".into()])]);
+    let (renewed, _) = held(Beat { renew: one.clone(), ..beat("one", &[]) }).await;
+    assert_eq!(renewed, one);
+    if !ledger.is_shared() {
+        assert!(one.iter().all(|fence| fence.epoch == 1));
+        return;
+    }
+    // What another has is not taken.
+    let (two, pulse) = held(beat("two", &["a", "b", "c"])).await;
+    assert_eq!(names(&two), ["c"]);
+    assert_eq!(pulse.instances.iter().map(|each| each.this).collect::<Vec<_>>(), [true, false]);
+    let mut leases = pulse.leases.clone();
+    leases.sort_by(|one, two| one.name.cmp(&two.name));
+    let lease = |name: &str, holder: Option<&str>| Lease { name: name.into(), holder: holder.map(Text::from) };
+    assert_eq!(leases, [lease("a", Some("one")), lease("b", Some("one")), lease("c", Some("two"))]);
+    // Passed on, and renewed by one who has it no more.
+    let (kept, pulse) = held(Beat { renew: one[1..].to_vec(), pass_on: one[..1].to_vec(), ..beat("one", &[]) }).await;
+    assert_eq!(names(&kept), ["b"]);
+    assert!(pulse.leases.contains(&lease("a", None)), "{:?}", pulse.leases);
+    let (two, _) = held(Beat { renew: two, ..beat("two", &["a"]) }).await;
+    assert_eq!(names(&two), ["a", "c"]);
+    assert!(two[0].epoch > one[0].epoch);
+    assert_eq!(names(&held(Beat { renew: one.clone(), ..beat("one", &[]) }).await.0), ["b"]);
+    // One that is silent for so long has lost what it held.
+    let short = Duration::from_millis(300);
+    held(Beat { renew: vec![one[1].clone()], lives: short, ..beat("one", &[]) }).await;
+    let (three, pulse) = loop {
+        let (three, pulse) = held(Beat { renew: two.clone(), ..beat("two", &["b"]) }).await;
+        if names(&three).len() == 3 {
+            break (three, pulse);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(three[1].epoch > one[1].epoch);
+    assert_eq!(pulse.instances.len(), 1, "the other is dead");
+    assert_eq!(names(&held(Beat { renew: one, ..beat("one", &[]) }).await.0), Vec::<String>::new());
+    // Leaving passes on all.
+    held(Beat { leaves: true, ..beat("two", &[]) }).await;
+    let (one, pulse) = held(beat("one", &["a", "b", "c"])).await;
+    assert_eq!(names(&one), ["a", "b", "c"]);
+    assert_eq!(pulse.instances.len(), 1);
 }

@@ -59,6 +59,8 @@ pub struct Beat {
     /// For people.
     pub name: Text,
     pub revision: Text,
+    /// All it would take if it were alone.
+    pub wants: Vec<Text>,
     /// A lease not renewed for so long is free, and an instance not seen for so long is dead.
     pub lives: Duration,
     /// Held, to be renewed.
@@ -77,6 +79,8 @@ pub struct Pulse {
     pub leases: Vec<Lease>,
     /// Those that live, with what they hold.
     pub instances: Vec<Instance>,
+    /// What each of them wants, by [`Beat::instance`].
+    pub wants: Vec<(Text, Vec<Text>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,14 @@
 
 #[cfg(test)]
 pub mod conformance;
+pub mod distributed;
+mod hops;
 mod instances;
 mod ledger;
 #[cfg(test)]
 mod model;
+mod postgres;
+mod repeats;
 #[cfg(test)]
 pub mod scenario;
 mod sqlite;
@@ -25,7 +29,8 @@ use crate::steps::{Group, GroupKey};
 
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
-pub use sqlite::open;
+pub use postgres::open as open_postgres;
+pub use sqlite::{open, open_ledger as open_sqlite_ledger};
 
 /// Everything that becomes true at once, or not at all.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +112,15 @@ pub struct Intake {
 pub enum Stored {
     Entry(NewEntry),
     Dead(Box<DeadLetter>),
+}
+
+impl Intake {
+    pub fn message(&self) -> MessageId {
+        match &self.stored {
+            Stored::Entry(entry) => entry.message,
+            Stored::Dead(dead) => dead.message,
+        }
+    }
 }
 
 /// A de-duplication key and the content it stands for.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::*;
 use crate::clock::Clock;
@@ -17,10 +18,21 @@ use crate::queue::{Consumer, Depth, Entry, Window};
 struct Disk {
     last: i64,
     entries: BTreeMap<i64, Kept>,
-    claims: HashMap<[u8; 16], Claim>,
+    /// Claims, and whether what they guard is stored.
+    claims: HashMap<[u8; 16], (Claim, bool)>,
     dead: Vec<DeadLetter>,
     /// Held keys, and the entry that stopped each.
     held: HashMap<(Text, Text), Option<(i64, MessageId)>>,
+    settled: HashSet<(Text, MessageId)>,
+    cursors: HashMap<Text, Value>,
+    leases: BTreeMap<Text, Held>,
+    instances: BTreeMap<Text, (Instant, Beat)>,
+}
+
+struct Held {
+    epoch: i64,
+    holder: Option<Text>,
+    until: Instant,
 }
 
 #[derive(Clone)]
@@ -39,6 +51,15 @@ pub struct Model {
 impl Model {
     pub fn new() -> Model {
         Model { disk: Arc::default(), clock: Clock::simulated(Timestamp::UNIX_EPOCH) }
+    }
+
+    /// Gives a lease to somebody else.
+    pub fn steal(&self, name: &Text) {
+        if let Some(lease) = self.disk().leases.get_mut(name) {
+            lease.epoch += 1;
+            lease.holder = Some("thief".into());
+            lease.until = Instant::now() + Duration::from_secs(60);
+        }
     }
 
     fn disk(&self) -> std::sync::MutexGuard<'_, Disk> {
@@ -131,9 +152,9 @@ impl Disk {
         let Stored::Entry(entry) = &arrival.stored else { unreachable!("the scenario sends what can be read") };
         if let Some(claim) = &arrival.claim {
             match self.claims.get(&claim.key) {
-                Some(first) if first.content == claim.content => return Accepted::Repeat(first.message),
+                Some((first, _)) if first.content == claim.content => return Accepted::Repeat(first.message),
                 Some(_) => return Accepted::Conflict(entry.message),
-                None => drop(self.claims.insert(claim.key, claim.clone())),
+                None => drop(self.claims.insert(claim.key, (claim.clone(), true))),
             }
         }
         self.store(entry);
@@ -142,12 +163,41 @@ impl Disk {
 
     fn settle(&mut self, settlement: &Settlement) -> Result<(), Fault> {
         let stale = || Fault::reconnect("STORE-STALE", "gone");
+        let here = |at: &EntryRef| self.entries.contains_key(&at.0);
+        let holds = |fence: &Fence| self.leases.get(&fence.lease).is_some_and(|lease| lease.epoch == fence.epoch);
+        let all = settlement.ended.iter().all(here)
+            && settlement.retries.iter().all(|retry| here(&retry.at))
+            && settlement.fences.iter().all(holds)
+            && !settlement.settled.iter().any(|mark| self.settled.contains(mark))
+            && settlement.dead_ended.iter().all(|id| self.dead.iter().any(|dead| dead.message == *id));
+        if !all {
+            return Err(stale());
+        }
+        self.settled.extend(settlement.settled.iter().cloned());
         for (queue, key) in &settlement.held {
-            let stopped = settlement.ended.iter().find_map(|at| {
+            let of_entry = settlement.ended.iter().find_map(|at| {
                 let entry = &self.entries.get(&at.0)?.entry;
                 (entry.queue == *queue && entry.key.as_ref() == Some(key)).then_some((at.0, entry.message))
             });
+            // One that came from elsewhere has its place from now on, before all that comes later.
+            let mut of_letter = || {
+                let is_it = |dead: &&DeadLetter| dead.replay.queue == *queue && dead.replay.key.as_ref() == Some(key);
+                let letter = settlement.dead.iter().find(is_it)?;
+                self.last += 1;
+                Some((self.last, letter.replay.message))
+            };
+            let stopped = of_entry.or_else(&mut of_letter);
             self.held.insert((queue.clone(), key.clone()), stopped);
+        }
+        for (entry, attempts) in &settlement.parked {
+            self.last += 1;
+            self.entries.insert(self.last, Kept { entry: entry.clone(), attempts: *attempts, due: entry.due });
+        }
+        for claim in &settlement.claimed {
+            self.claims.insert(claim.key, (claim.clone(), true));
+        }
+        for (name, value) in &settlement.cursors {
+            self.cursors.insert(name.clone(), value.clone());
         }
         for at in &settlement.ended {
             self.entries.remove(&at.0).ok_or_else(stale)?;
@@ -198,8 +248,8 @@ impl Store for Model {
         Ok(())
     }
 
-    async fn cursor(&self, _: &str) -> Result<Option<Value>, Fault> {
-        Ok(None)
+    async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault> {
+        Ok(self.disk().cursors.get(name).cloned())
     }
 
     async fn row(&self, _: &str, _: &str, _: Timestamp) -> Result<Option<Map>, Fault> {
@@ -240,6 +290,99 @@ impl Store for Model {
 
     async fn well(&self) -> Result<(), Fault> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for Model {
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Claimed>, Fault> {
+        let mut disk = self.disk();
+        let claim = |claim: &Claim| match disk.claims.get(&claim.key) {
+            Some((first, _)) if first.content != claim.content => Claimed::Conflict,
+            Some((first, done)) if *done || first.message != claim.message => Claimed::Repeat(first.message),
+            Some(_) => Claimed::Taken,
+            None => {
+                disk.claims.insert(claim.key, (claim.clone(), false));
+                Claimed::Taken
+            }
+        };
+        Ok(claims.iter().map(claim).collect())
+    }
+
+    async fn settled(&self, entries: &[(Text, MessageId)]) -> Result<Vec<bool>, Fault> {
+        let disk = self.disk();
+        Ok(entries.iter().map(|entry| disk.settled.contains(entry)).collect())
+    }
+
+    async fn keys(&self, queue: &str) -> Result<Vec<Key>, Fault> {
+        let disk = self.disk();
+        let mut keys: BTreeMap<Text, Key> = BTreeMap::new();
+        let of_entries = disk.entries.values().filter(|kept| kept.entry.queue == queue);
+        for key in of_entries.filter_map(|kept| kept.entry.key.clone()) {
+            keys.entry(key.clone()).or_insert(Key { key, entries: 0, held: false }).entries += 1;
+        }
+        for (_, key) in disk.held.keys().filter(|(of, _)| of == queue) {
+            keys.entry(key.clone()).or_insert(Key { key: key.clone(), entries: 0, held: false }).held = true;
+        }
+        Ok(keys.into_values().collect())
+    }
+
+    async fn beat(&self, beat: Beat) -> Result<Pulse, Fault> {
+        let mut disk = self.disk();
+        let now = Instant::now();
+        let Disk { leases, instances, .. } = &mut *disk;
+        instances.retain(|_, (until, _)| *until > now);
+        for fence in beat.renew.iter().chain(&beat.pass_on) {
+            let Some(lease) = leases.get_mut(&fence.lease).filter(|lease| lease.epoch == fence.epoch) else { continue };
+            if beat.pass_on.contains(fence) || beat.leaves {
+                lease.holder = None;
+            } else {
+                lease.until = now + beat.lives;
+            }
+        }
+        for lease in leases.values_mut() {
+            if lease.until <= now {
+                lease.holder = None;
+            }
+        }
+        for name in &beat.take {
+            let lease = leases.entry(name.clone()).or_insert(Held { epoch: 0, holder: None, until: now });
+            if lease.holder.is_none() {
+                *lease = Held { epoch: lease.epoch + 1, holder: Some(beat.instance.clone()), until: now + beat.lives };
+            }
+        }
+        if beat.leaves {
+            instances.remove(&beat.instance);
+        } else {
+            instances.insert(beat.instance.clone(), (now + beat.lives, beat.clone()));
+        }
+        let mine = leases.iter().filter(|(_, lease)| lease.holder.as_ref() == Some(&beat.instance));
+        Ok(Pulse {
+            held: mine.map(|(name, lease)| Fence { lease: name.clone(), epoch: lease.epoch }).collect(),
+            leases: leases
+                .iter()
+                .map(|(name, lease)| Lease { name: name.clone(), holder: lease.holder.clone() })
+                .collect(),
+            instances: instances
+                .values()
+                .map(|(_, other)| Instance {
+                    name: other.name.clone(),
+                    revision: other.revision.clone(),
+                    seen: self.clock.now(),
+                    holds: leases
+                        .iter()
+                        .filter(|(_, lease)| lease.holder.as_ref() == Some(&other.instance))
+                        .map(|(name, _)| name.clone())
+                        .collect(),
+                    this: other.instance == beat.instance,
+                })
+                .collect(),
+            wants: instances.iter().map(|(name, (_, other))| (name.clone(), other.wants.clone())).collect(),
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }
 

@@ -3,7 +3,8 @@
 //! Two stages: the pipeline's queue `web` routes each message to `web.to.a`, to `web.to.b`, to both or to none; each
 //! destination delivers to a peer that remembers. `a` gives up into dead letters and its keys go on, `b` holds the key until
 //! a person replays. Senders repeat until they are told, the hub is killed before a commit, after it and before its answer,
-//! and between a delivery and its settle. In the end:
+//! and between a delivery and its settle. Where several instances share the engine, each act is done by any of them, and one
+//! that stands still in the middle of a settle goes on later, when others have done its work. In the end:
 //! - nothing accepted is lost: the peer of each destination has every message routed to it;
 //! - one effect: repeats come under the same idempotency key, which is all the peer needs;
 //! - order: the first effects of a key are in the order its messages were sent (for `a`, among those never given up).
@@ -15,8 +16,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::conformance::dead_letter;
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::clock::later;
+use crate::message::Next;
 use crate::queue::conformance::Place;
 use crate::queue::{Consumer, Decoded, Entry, Window};
 
@@ -52,6 +56,19 @@ impl Dice {
     }
 }
 
+/// Settles the same again while that may help, as the hub does.
+async fn settle(engine: &Engine, settlement: Settlement) -> Result<(), Fault> {
+    let settlement = Arc::new(settlement);
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        outcome = engine.store.settle_shared(settlement.clone()).await;
+        if !outcome.as_ref().is_err_and(|fault| matches!(fault.next(), Next::Retry { .. })) {
+            break;
+        }
+    }
+    outcome
+}
+
 /// A message as its sender has it.
 struct Sent {
     id: MessageId,
@@ -63,7 +80,11 @@ struct Scenario<'a, P> {
     place: &'a P,
     seed: u64,
     dice: Dice,
-    hub: Option<Hub>,
+    hubs: Vec<Option<Hub>>,
+    /// Whose turn it is.
+    acting: usize,
+    /// Settles that did not end in time; they may, later.
+    late: Vec<tokio::task::JoinHandle<()>>,
     sent: Vec<Sent>,
     index: HashMap<MessageId, usize>,
     /// What each peer got, repeats included: the idempotency key and the message it belongs to.
@@ -78,7 +99,14 @@ struct Hub {
     engine: Engine,
     /// `web` and its two destinations.
     consumers: BTreeMap<usize, Box<dyn Consumer>>,
+    /// Killed from within.
+    struck: CancellationToken,
 }
+
+/// After so long a settle goes on in the background.
+const PATIENCE: Duration = Duration::from_millis(60);
+/// Attempts at a settle that may pass.
+const ATTEMPTS: usize = 50;
 
 impl<'a, P: Place> Scenario<'a, P> {
     fn new(place: &'a P, seed: u64, messages: usize) -> Scenario<'a, P> {
@@ -96,7 +124,9 @@ impl<'a, P: Place> Scenario<'a, P> {
             place,
             seed,
             dice,
-            hub: None,
+            hubs: (0..place.instances()).map(|_| None).collect(),
+            acting: 0,
+            late: Vec::new(),
             sent,
             index,
             effects,
@@ -108,9 +138,14 @@ impl<'a, P: Place> Scenario<'a, P> {
 
     /// One thing happens; false if nothing did.
     async fn act(&mut self) -> bool {
-        if self.hub.is_none() {
+        self.acting = self.dice.below(self.hubs.len());
+        if self.hubs[self.acting].as_ref().is_some_and(|hub| hub.struck.is_cancelled()) {
+            return self.kill();
+        }
+        if self.hubs[self.acting].is_none() {
             let engine = self.place.open().await;
-            self.hub = Some(Hub { engine, consumers: BTreeMap::new() });
+            let struck = self.place.struck();
+            self.hubs[self.acting] = Some(Hub { engine, consumers: BTreeMap::new(), struck });
         }
         match self.dice.below(10) {
             0..=2 => self.send().await,
@@ -126,12 +161,12 @@ impl<'a, P: Place> Scenario<'a, P> {
     }
 
     fn engine(&self) -> Engine {
-        self.hub.as_ref().expect("the hub runs").engine.clone()
+        self.hubs[self.acting].as_ref().expect("the hub runs").engine.clone()
     }
 
     fn kill(&mut self) -> bool {
         self.kills += 1;
-        self.hub = None;
+        self.hubs[self.acting] = None;
         true
     }
 
@@ -141,9 +176,34 @@ impl<'a, P: Place> Scenario<'a, P> {
             return !self.kill();
         }
         let engine = self.engine();
-        let settles = settlements.into_iter().map(|settlement| engine.store.settle(settlement));
-        let outcomes = futures_util::future::join_all(settles).await;
-        drop(engine);
+        let struck = self.hubs[self.acting].as_ref().expect("the hub runs").struck.clone();
+        let settling = async move {
+            let settles = settlements.into_iter().map(|settlement| settle(&engine, settlement));
+            tokio::select! {
+                outcomes = futures_util::future::join_all(settles) => outcomes,
+                () = struck.cancelled() => vec![Err(Fault::reconnect("STORE-GONE", "killed"))],
+            }
+        };
+        let outcomes = if self.place.instances() == 1 {
+            settling.await
+        } else {
+            let mut task = tokio::spawn(settling);
+            match tokio::time::timeout(PATIENCE, &mut task).await {
+                Ok(outcomes) => outcomes.expect("a settle does not panic"),
+                Err(_) => {
+                    self.late.push(tokio::spawn(async move { drop(task.await) }));
+                    return false;
+                }
+            }
+        };
+        if outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(|fault| fault.code() == "STORE-STALE")) {
+            assert!(self.place.instances() > 1, "seed {}: nobody else is there", self.seed);
+            // Work that is another's now: begin anew with what is handed out.
+            if let Some(hub) = &mut self.hubs[self.acting] {
+                hub.consumers.clear();
+            }
+            return false;
+        }
         let done = outcomes.iter().all(|outcome| self.well(outcome));
         if !done || self.dice.one_in(25) { !self.kill() } else { true }
     }
@@ -173,8 +233,15 @@ impl<'a, P: Place> Scenario<'a, P> {
             return false;
         }
         let engine = self.engine();
-        let outcome = engine.store.intake(arrivals, None).await;
+        let struck = self.hubs[self.acting].as_ref().expect("the hub runs").struck.clone();
+        let outcome = tokio::select! {
+            outcome = engine.store.intake(arrivals, None) => outcome,
+            () = struck.cancelled() => Err(Fault::reconnect("STORE-GONE", "killed")),
+        };
         drop(engine);
+        if outcome.as_ref().is_err_and(|fault| matches!(fault.next(), Next::Retry { .. })) {
+            return true;
+        }
         if !self.well(&outcome) || self.dice.one_in(20) {
             return self.kill();
         }
@@ -211,7 +278,7 @@ impl<'a, P: Place> Scenario<'a, P> {
     async fn next(&mut self, queue: usize) -> Vec<Entry> {
         let name = ["web", DESTINATIONS[0], DESTINATIONS[1]][queue];
         let engine = self.engine();
-        let hub = self.hub.as_mut().expect("the hub runs");
+        let hub = self.hubs[self.acting].as_mut().expect("the hub runs");
         let consumer = match hub.consumers.entry(queue) {
             Slot::Occupied(consumer) => consumer.into_mut(),
             Slot::Vacant(place) => match engine.queue.consume(name, WINDOW).await {
@@ -254,6 +321,10 @@ impl<'a, P: Place> Scenario<'a, P> {
     }
 
     fn ended(&mut self, entry: &Entry) {
+        if self.place.instances() > 1 {
+            // Its acknowledgement may be lost: it may come again, under the same id.
+            return;
+        }
         let new = self.ended.insert((entry.entry.queue.clone(), entry.entry.message));
         assert!(new, "seed {}: {:?} ended twice", self.seed, entry.at);
     }
@@ -313,24 +384,42 @@ impl<'a, P: Place> Scenario<'a, P> {
         !replays.is_empty() && self.settle(replays).await
     }
 
+    /// Nothing is left anywhere, and stays so: what a killed instance held comes back a moment later.
     async fn is_done(&mut self) -> bool {
-        let Some(hub) = &self.hub else { return false };
-        if self.sent.iter().any(|sent| !sent.told) {
-            return false;
-        }
-        let engine = hub.engine.clone();
-        for queue in ["web", DESTINATIONS[0], DESTINATIONS[1]] {
-            if engine.queue.depth(queue).await.is_ok_and(|depth| depth.entries > 0) {
+        let looks = if self.place.instances() > 1 { 3 } else { 1 };
+        for look in 0..looks {
+            if look > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if !self.is_empty().await {
                 return false;
             }
         }
-        let letters = engine.store.dead_letters(DeadFilter { most: 1, ..DeadFilter::default() }).await;
-        letters.is_ok_and(|letters| letters.is_empty())
+        true
+    }
+
+    async fn is_empty(&self) -> bool {
+        if self.hubs.iter().all(Option::is_none) || self.sent.iter().any(|sent| !sent.told) {
+            return false;
+        }
+        for hub in self.hubs.iter().flatten() {
+            let engine = hub.engine.clone();
+            for queue in ["web", DESTINATIONS[0], DESTINATIONS[1]] {
+                if engine.queue.depth(queue).await.is_ok_and(|depth| depth.entries > 0) {
+                    return false;
+                }
+            }
+            let letters = engine.store.dead_letters(DeadFilter { most: 1, ..DeadFilter::default() }).await;
+            if !letters.is_ok_and(|letters| letters.is_empty()) {
+                return false;
+            }
+        }
+        true
     }
 
     async fn state(&self) -> String {
         let mut text = format!("{} not told", self.sent.iter().filter(|sent| !sent.told).count());
-        if let Some(hub) = &self.hub {
+        for hub in self.hubs.iter().flatten() {
             for queue in ["web", DESTINATIONS[0], DESTINATIONS[1]] {
                 text += &format!(", {queue} {:?}", hub.engine.queue.depth(queue).await);
             }

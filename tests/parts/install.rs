@@ -57,8 +57,6 @@ fn install(package: &str) -> Result<(), String> {
         "set -e; command -v apt-get >/dev/null
          policy=/usr/sbin/policy-rc.d
          if [ ! -e $policy ]; then printf '#!/bin/sh\\nexit 101\\n' >$policy; chmod 755 $policy; trap 'rm -f '$policy EXIT; fi
-         mkdir -p /etc/postgresql-common
-         [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
          apt-get update -qq
          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {package}"
     );

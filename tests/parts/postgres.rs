@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::process::Signal;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use super::certificates::Authority;
 use super::server::{Folder, free_port, listens, lock, use_shared, wait_for};
 use super::{install, server};
 
@@ -18,12 +19,14 @@ use super::{install, server};
 const USER: &str = "raccord";
 
 /// What a private server is started with, beside its port and folders.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Lines for `postgresql.conf`, such as `max_connections = 10`.
     pub config: Vec<String>,
     /// Puts the data on a disk of its own of so many megabytes (at least 64), so that it can be filled. As root only.
     pub disk_mb: Option<u32>,
+    /// Also takes encrypted connections, with a certificate of this authority for `localhost` and `127.0.0.1`.
+    pub tls: Option<Arc<Authority>>,
 }
 
 /// One server. A private one ends when its last clone is dropped.
@@ -84,7 +87,8 @@ impl Postgres {
 
     fn start_shared() -> Postgres {
         // Nobody kills this one, so that syncing would protect nothing; private ones sync.
-        let options = Options { config: vec!["fsync = off".into(), "max_connections = 200".into()], disk_mb: None };
+        let options =
+            Options { config: vec!["fsync = off".into(), "max_connections = 200".into()], ..Options::default() };
         let postgres = Postgres::prepare(Folder::shared("postgres"), &options);
         postgres.start();
         // Written last: a server whose port is told has started.
@@ -134,6 +138,18 @@ impl Postgres {
             "max_wal_size = 64MB".into(),
             "log_min_messages = warning".into(),
         ];
+        if let Some(authority) = &options.tls {
+            let issued = authority.server(&["localhost", "127.0.0.1"]);
+            for (name, pem) in
+                [("server.crt", &issued.certificate), ("server.key", &issued.key), ("root.crt", &authority.pem())]
+            {
+                let file = data.join(name);
+                std::fs::write(&file, pem).expect("the folder was just made");
+                std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
+                account.give(&file);
+            }
+            config.extend(["ssl = on".to_owned(), "ssl_ca_file = 'root.crt'".into()]);
+        }
         config.extend(options.config.iter().cloned());
         let file = data.join("postgresql.auto.conf");
         std::fs::write(&file, config.join("\n") + "\n").expect("the folder was just made");
@@ -158,6 +174,13 @@ impl Postgres {
             assert!(!ended, "the database ended as it started:\n{}", self.log());
             self.try_query("postgres", "select 1").ok()
         });
+    }
+
+    /// Starts it unless it runs: one without disk may have ended itself.
+    pub fn start_if_ended(&self) {
+        if self.own().folder.process("server").is_none() {
+            self.start();
+        }
     }
 
     /// SIGKILL of the server; its sessions notice and end.
@@ -267,6 +290,16 @@ impl Postgres {
     }
 }
 
+/// Where a database is, and who connects.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `host:port`.
+    pub address: String,
+    pub database: String,
+    pub user: String,
+    pub password: String,
+}
+
 /// A database of one test.
 pub struct Database {
     postgres: Postgres,
@@ -285,6 +318,14 @@ impl Database {
     /// `postgres://user:password@host:port/database`.
     pub fn url(&self) -> String {
         self.postgres.url(&self.name)
+    }
+
+    /// The parts of the URL, as the hub's settings want them.
+    pub fn place(&self) -> Place {
+        let url = reqwest::Url::parse(&self.url()).expect("the URL of a server that answers");
+        let address = format!("{}:{}", url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(5432));
+        let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
+        Place { address, database: self.name.clone(), user, password }
     }
 
     /// The same through another port of this machine, such as a proxy's.

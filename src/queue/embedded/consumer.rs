@@ -8,12 +8,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::Change;
 use super::file::Readers;
 use super::read::{self, Loaded};
-use super::waiting::{Met, Search, Waiting};
 use crate::clock::Clock;
 use crate::message::{Fault, Text};
+use crate::queue::waiting::{Change, Met, Search, Waiting};
 use crate::queue::{Consumer, Entry};
 
 /// Rows looked at in one reading: it ends soon, so that it does not keep the WAL from being folded back.

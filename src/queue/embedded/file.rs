@@ -104,6 +104,13 @@ impl<W: Work> File<W> {
         sent.map_err(|_| faults::gone())
     }
 
+    /// The keys of a queue that have entries or are held: with how many, and whether held.
+    pub async fn keys(&self, queue: &str) -> Result<Vec<(Text, u64, bool)>, Fault> {
+        let id = self.registry.known().queues.get(queue).map(|counters| counters.id);
+        let Some(id) = id else { return Ok(Vec::new()) };
+        self.read(move |connection| read::keys(connection, id)).await
+    }
+
     /// Reads what is committed, on a thread where waiting for the disk disturbs nobody.
     pub async fn read<T: Send + 'static>(
         &self,

@@ -10,7 +10,6 @@ mod disk;
 pub mod faults;
 mod file;
 mod read;
-mod waiting;
 mod writer;
 mod writing;
 
@@ -21,64 +20,8 @@ pub use writing::{Released, Writing, headers_text, nanoseconds, timestamp};
 #[cfg(test)]
 pub use writer::{Crash, Gap};
 
-use crate::message::Text;
-use crate::queue::EntryRef;
-
-/// Numbers of one queue: 2^44, a thousand years at 500 a second. The bits above name the queue.
-const NUMBER_BITS: u32 = 44;
-
 /// Most operations in one commit.
 pub const GROUP: usize = 256;
-
-// The tests' bounds are small, so that they meet what lies past them.
-
-/// Keys busy or held and entries waiting for a retry that one consumer keeps in memory; past it the lane pauses.
-const PATIENCE: usize = if cfg!(test) { 400 } else { 100_000 };
-
-/// Numbers of entries behind a busy key that one consumer keeps in memory; past it they are looked up in the file.
-const BEHIND: usize = if cfg!(test) { 20 } else { 100_000 };
-
-impl EntryRef {
-    fn new(queue: i64, number: i64) -> EntryRef {
-        EntryRef(queue << NUMBER_BITS | number)
-    }
-
-    fn queue(self) -> i64 {
-        self.0 >> NUMBER_BITS
-    }
-
-    fn number(self) -> i64 {
-        self.0 & ((1 << NUMBER_BITS) - 1)
-    }
-}
-
-/// What a commit means for the consumer of a queue.
-#[derive(Debug)]
-enum Change {
-    /// Stored at the end; the entry itself where a consumer may want it.
-    Stored {
-        number: i64,
-        entry: Option<Box<crate::queue::Entry>>,
-    },
-    /// Stored again at its old place, ahead of its key.
-    Again {
-        number: i64,
-        key: Option<Text>,
-    },
-    Ended {
-        number: i64,
-    },
-    Returned {
-        number: i64,
-        due: jiff::Timestamp,
-    },
-    Held {
-        key: Text,
-    },
-    Released {
-        key: Text,
-    },
-}
 
 /// A folder of its own for one test, removed after it.
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{EntryRef, faults, timestamp};
+use super::{faults, timestamp};
 use crate::message::{Fault, MessageId, Text, Value, json};
-use crate::queue::{Decoded, Entry, NewEntry};
+use crate::queue::{Decoded, Entry, EntryRef, NewEntry};
 
 const COLUMNS: &str = "number, key, due, length(body), attempts, start_at, message, origin, time, headers, body";
 
@@ -75,6 +75,22 @@ pub fn numbers_of(
     let mut statement = connection.prepare_cached(&sql)?;
     let numbers = statement.query_map(params![after, until, key, most as i64], |row| row.get(0))?;
     Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+/// The keys of a queue, each with how many of its entries wait and whether a person must let it go on.
+pub fn keys(connection: &Connection, queue: i64) -> Result<Vec<(Text, u64, bool)>, Fault> {
+    let sql = format!(
+        "SELECT key, sum(entries), max(held) FROM
+            (SELECT key, count(*) AS entries, 0 AS held FROM entry_{queue} WHERE key IS NOT NULL GROUP BY key
+             UNION ALL SELECT key, 0, 1 FROM held WHERE queue = ?)
+         GROUP BY key ORDER BY key"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let keys = statement.query_map([queue], |row| {
+        let entries = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        Ok((row.get::<_, String>(0)?.into(), entries, row.get(2)?))
+    })?;
+    Ok(keys.collect::<Result<_, _>>()?)
 }
 
 /// When the oldest entry was stored.

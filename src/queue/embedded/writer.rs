@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::GROUP;
 use super::consumer::Lane;
 use super::disk::Reserve;
-use super::waiting::Waiting;
 use super::writing::{Queues, Writing};
-use super::{Change, GROUP};
 use crate::clock::Clock;
 use crate::message::{Fault, Text};
 use crate::queue::Window;
+use crate::queue::waiting::{Change, Waiting};
 
 /// What is done in the transactions of the file: the store, as the queue sees it.
 pub trait Work: Send + 'static {

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Change, faults};
+use super::faults;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::queue::waiting::Change;
 use crate::queue::{Entry, EntryRef, NewEntry};
 
 /// The transaction of a group, as an operation sees it.
@@ -44,13 +45,18 @@ pub(super) struct QueueFile {
 impl Writing<'_> {
     /// Stores an entry at the end of its queue.
     pub fn store(&mut self, new: &NewEntry) -> Result<EntryRef, Fault> {
+        self.park(new, 0)
+    }
+
+    /// [`Writing::store`], of an entry that was handed out before so many times.
+    pub fn park(&mut self, new: &NewEntry, attempts: u32) -> Result<EntryRef, Fault> {
         let id = self.queues.id(self.connection, &new.queue)?;
         let queue = self.queues.get_mut(id)?;
         let (number, due) = (queue.last + 1, new.due.filter(|due| *due > self.now));
-        insert(self.connection, &queue.insert, number, new, due, self.now)?;
+        insert(self.connection, &queue.insert, number, (new, attempts), due, self.now)?;
         queue.last = number;
         queue.entries += 1;
-        let entry = queue.consumed.then(|| Box::new(owned(id, number, new, due)));
+        let entry = queue.consumed.then(|| Box::new(owned(id, number, (new, attempts), due)));
         self.changes.push((id, Change::Stored { number, entry }));
         Ok(EntryRef::new(id, number))
     }
@@ -58,7 +64,7 @@ impl Writing<'_> {
     /// Stores an entry at the number it had before it was ended, ahead of its key.
     pub fn store_at(&mut self, at: EntryRef, new: &NewEntry) -> Result<(), Fault> {
         let queue = self.queues.get_mut(at.queue())?;
-        insert(self.connection, &queue.insert, at.number(), new, None, self.now)?;
+        insert(self.connection, &queue.insert, at.number(), (new, 0), None, self.now)?;
         queue.entries += 1;
         self.changes.push((at.queue(), Change::Again { number: at.number(), key: new.key.clone() }));
         Ok(())
@@ -244,7 +250,7 @@ impl Queues {
             consumed: false,
             insert: format!(
                 "INSERT INTO entry_{id} (number, key, due, attempts, start_at, message, origin, time, stored, headers, body)
-                 VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)"
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ),
             delete: format!("DELETE FROM entry_{id} WHERE number = ?"),
             retry: format!("UPDATE entry_{id} SET due = ?2, attempts = attempts + ?3 WHERE number = ?1"),
@@ -256,7 +262,7 @@ fn insert(
     connection: &Connection,
     sql: &str,
     number: i64,
-    new: &NewEntry,
+    (new, attempts): (&NewEntry, u32),
     due: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), Fault> {
@@ -266,6 +272,7 @@ fn insert(
         number,
         new.key.as_deref(),
         due.map(nanoseconds),
+        attempts,
         new.start_at,
         new.message.as_bytes().as_slice(),
         origin,
@@ -278,10 +285,10 @@ fn insert(
 }
 
 /// As a reader of the file would get it. The body is copied, so that a small one does not keep a large buffer alive.
-fn owned(id: i64, number: i64, new: &NewEntry, due: Option<Timestamp>) -> Entry {
+fn owned(id: i64, number: i64, (new, attempts): (&NewEntry, u32), due: Option<Timestamp>) -> Entry {
     let body = bytes::Bytes::copy_from_slice(&new.body);
     let entry = NewEntry { body, due, time: timestamp(nanoseconds(new.time)), ..new.clone() };
-    Entry { at: EntryRef::new(id, number), attempts: 0, entry }
+    Entry { at: EntryRef::new(id, number), attempts, entry }
 }
 
 /// Compact JSON of a map.

@@ -30,8 +30,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Bytes of one frame. lapin keeps buffers of 32 frames each way: 2 MB a connection rather than the 8 of the usual 128 KB.
-const FRAME: u32 = 32 << 10;
+/// Bytes of one frame, as much as a broker allows unless told otherwise: the properties and headers of a message travel in one,
+/// and what others wrote must come through. lapin keeps buffers of 32 frames each way.
+const FRAME: u32 = 128 << 10;
 
 /// How often a connection that says nothing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -115,6 +116,9 @@ impl Link {
         let addresses = addresses?;
         if addresses.is_empty() {
             return Err(Fault::misconfigured("AMQP-ADDRESS", "`addresses` names no broker"));
+        }
+        if settings.vhost.len() > 255 {
+            return Err(Fault::misconfigured("AMQP-VHOST", "`vhost` is longer than 255 bytes"));
         }
         // Read again at each connection, so that renewed certificates count.
         settings.tls.as_ref().map(|tls| Tls::read(tls, &settings.folder)).transpose()?;

@@ -16,32 +16,46 @@ pub enum Seen {
     Other,
 }
 
-/// Takes the key, unless it is taken and its time has not passed.
-pub fn claim(writing: &Writing<'_>, claim: &Claim) -> Result<Seen, Fault> {
+/// Takes the key, unless it is taken and its time has not passed. One that is `pending` was taken and never ended: the same
+/// content takes it again.
+pub fn claim(writing: &Writing<'_>, claim: &Claim, pending: bool) -> Result<Seen, Fault> {
     let connection = writing.connection;
-    let key = MessageId::derive(&[claim.pipeline.as_bytes(), &claim.key]);
-    let key = key.as_bytes().as_slice();
-    let found: Option<([u8; 16], [u8; 16], i64)> = connection
-        .prepare_cached("SELECT content, message, until FROM claim WHERE key = ?")?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    let key = place(claim);
+    let found: Option<([u8; 16], [u8; 16], i64, bool)> = connection
+        .prepare_cached("SELECT content, message, until, pending FROM claim WHERE key = ?")?
+        .query_row([key.as_bytes().as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     match found {
-        Some((content, message, until)) if until > nanoseconds(writing.now) => {
-            let same = content == claim.content;
-            Ok(if same { Seen::Same(MessageId::from_bytes(message)) } else { Seen::Other })
-        }
-        _ => {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO claim (key, content, message, until) VALUES (?, ?, ?, ?)")?
-                .execute(params![
-                    key,
-                    claim.content.as_slice(),
-                    claim.message.as_bytes().as_slice(),
-                    nanoseconds(claim.until)
-                ])?;
-            Ok(Seen::New)
-        }
+        Some((content, message, until, begun)) if until > nanoseconds(writing.now) => match content == claim.content {
+            false => Ok(Seen::Other),
+            true if begun => put(connection, claim, pending).map(|()| Seen::New),
+            true => Ok(Seen::Same(MessageId::from_bytes(message))),
+        },
+        _ => put(connection, claim, pending).map(|()| Seen::New),
     }
+}
+
+/// The taking has come to its end.
+pub fn ended(connection: &Connection, claim: &Claim) -> Result<(), Fault> {
+    put(connection, claim, false)
+}
+
+fn put(connection: &Connection, claim: &Claim, pending: bool) -> Result<(), Fault> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO claim (key, content, message, until, pending) VALUES (?, ?, ?, ?, ?)")?
+        .execute(params![
+            place(claim).as_bytes().as_slice(),
+            claim.content.as_slice(),
+            claim.message.as_bytes().as_slice(),
+            nanoseconds(claim.until),
+            pending
+        ])?;
+    Ok(())
+}
+
+/// Equal keys of different pipelines are different.
+fn place(claim: &Claim) -> MessageId {
+    MessageId::derive(&[claim.pipeline.as_bytes(), &claim.key])
 }
 
 /// Forgets claims past their time among the next keys after `from`; gives where to go on, or `None` at the end. An index

@@ -1,14 +1,13 @@
 //! What was not delivered, with its bytes and cause.
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::tables::map;
 use crate::message::{Fault, MessageId, Text};
 use crate::queue::embedded::{faults, headers_text, nanoseconds, timestamp};
 use crate::queue::{Decoded, NewEntry};
-use crate::store::{DeadFilter, DeadLetter, Intake, Stored};
+use crate::store::{DeadFilter, DeadLetter};
 
 /// Bytes of bodies in one answer: past it the answer ends early, and the next page goes on.
 const PAGE_BYTES: usize = 16 << 20;
@@ -70,45 +69,6 @@ pub fn remove(connection: &Connection, message: MessageId) -> Result<Removed, Fa
         .optional()?;
     let Some((queue, key, replay)) = removed else { return Err(faults::stale("the dead letter")) };
     Ok(Removed { queue: queue.into(), key: key.map(Text::from), message: MessageId::from_bytes(replay) })
-}
-
-/// An arrival whose key stands for other content. Its own id, so that both can be looked at and a replay is not taken for
-/// a repeat; the same conflict again is the same dead letter.
-pub fn conflict(arrival: &Intake, message: MessageId, now: Timestamp) -> DeadLetter {
-    let content = arrival.claim.as_ref().map_or([0; 16], |claim| claim.content);
-    let id = MessageId::derive(&[b"conflict", message.as_bytes(), &content]);
-    let mut dead = match &arrival.stored {
-        Stored::Dead(dead) => (**dead).clone(),
-        Stored::Entry(entry) => of_entry(arrival, entry, now),
-    };
-    (dead.message, dead.at) = (id, now);
-    dead.code = Text::new_static("DEDUPE-CONFLICT");
-    dead.cause = format!(
-        "the message {message} came before under the same key with other content; compare both, then replay or discard this one"
-    );
-    (dead.replay.message, dead.replay.origin) = (id, id);
-    dead
-}
-
-fn of_entry(arrival: &Intake, entry: &NewEntry, now: Timestamp) -> DeadLetter {
-    let pipeline = arrival.claim.as_ref().map_or_else(|| entry.queue.clone(), |claim| claim.pipeline.clone());
-    DeadLetter {
-        message: entry.message,
-        origin: entry.origin,
-        pipeline,
-        destination: None,
-        key: entry.key.clone(),
-        time: entry.time,
-        at: now,
-        headers: entry.headers.clone(),
-        body: entry.body.clone(),
-        code: Text::default(),
-        cause: String::new(),
-        step: None,
-        position: None,
-        attempts: 0,
-        replay: entry.clone(),
-    }
 }
 
 pub fn read(connection: &Connection, message: MessageId) -> Result<Option<DeadLetter>, Fault> {

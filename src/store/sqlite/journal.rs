@@ -7,23 +7,17 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::super::{Event, Hop};
-use crate::message::{Fault, MessageId, Text};
-use crate::queue::embedded::{faults, nanoseconds, timestamp};
+use crate::message::{Fault, MessageId};
+use crate::queue::embedded::{faults, nanoseconds};
+use crate::store::Hop;
+use crate::store::hops::{self, Page, hash_of_id, hash_of_text, hashes};
 
-/// Bytes of hops after which a page is closed: what one look-up reads.
-const PAGE: usize = 16 << 10;
 /// Places in one segment of the index.
 const SEGMENT: usize = 16_384;
-/// Most hops of one message in an answer.
-const MOST_HOPS: usize = 10_000;
-
 /// The writing end, in the writer's thread.
 pub struct JournalWriter {
     /// Closed pages of this group, and the one being filled.
-    pages: Vec<Vec<u8>>,
-    /// What finds the hops of each page, in the same order.
-    hashes: Vec<Vec<i64>>,
+    pages: Vec<Page>,
     last_page: i64,
     committed_page: i64,
     last_segment: i64,
@@ -48,7 +42,6 @@ impl JournalWriter {
         let committed_places = places.len();
         Ok(JournalWriter {
             pages: Vec::new(),
-            hashes: Vec::new(),
             last_page,
             committed_page: last_page,
             last_segment,
@@ -59,19 +52,7 @@ impl JournalWriter {
     }
 
     pub fn add(&mut self, hops: &[Hop]) {
-        for hop in hops {
-            if self.pages.last().is_none_or(|page| page.len() >= PAGE) {
-                self.pages.push(Vec::with_capacity(PAGE));
-                self.hashes.push(Vec::new());
-            }
-            let (Some(page), Some(found_by)) = (self.pages.last_mut(), self.hashes.last_mut()) else { return };
-            pack(hop, page);
-            for hash in hashes(hop) {
-                if found_by.last() != Some(&hash) {
-                    found_by.push(hash);
-                }
-            }
-        }
+        hops::add(hops, &mut self.pages);
     }
 
     /// Writes the group's pages, and a segment of the index when there are places enough.
@@ -79,14 +60,14 @@ impl JournalWriter {
         if self.committed_places >= SEGMENT {
             self.seal(connection)?;
         }
-        for (page, found_by) in self.pages.iter().zip(&self.hashes) {
+        for page in &self.pages {
             self.last_page += 1;
             connection.prepare_cached("INSERT INTO journal_page (id, at, hops) VALUES (?, ?, ?)")?.execute(params![
                 self.last_page,
                 nanoseconds(now),
-                page
+                page.hops
             ])?;
-            self.places.extend(found_by.iter().map(|hash| (*hash, self.last_page)));
+            self.places.extend(page.found_by.iter().map(|hash| (*hash, self.last_page)));
         }
         Ok(())
     }
@@ -99,19 +80,14 @@ impl JournalWriter {
         self.sealed = 0;
         self.committed_places = self.places.len();
         self.committed_page = self.last_page;
-        self.clear();
+        self.pages.clear();
     }
 
     pub fn undone(&mut self) {
         self.places.truncate(self.committed_places);
         self.sealed = 0;
         self.last_page = self.committed_page;
-        self.clear();
-    }
-
-    fn clear(&mut self) {
         self.pages.clear();
-        self.hashes.clear();
     }
 
     fn seal(&mut self, connection: &Connection) -> Result<(), Fault> {
@@ -134,16 +110,16 @@ impl JournalWriter {
 
 /// The hops of a message and its descendants, oldest first.
 pub fn read(connection: &Connection, origin: MessageId) -> Result<Vec<Hop>, Fault> {
-    let mut hops = Vec::new();
+    let mut found = Vec::new();
     let mut keep = |_: i64, hop: Hop| {
         if hop.origin == origin {
-            hops.push(hop);
+            found.push(hop);
         }
-        hops.len() < MOST_HOPS
+        found.len() < hops::MOST
     };
     for_sealed_pages(connection, hash_of_id(origin), false, &mut keep)?;
     for_open_pages(connection, &mut keep)?;
-    Ok(hops)
+    Ok(found)
 }
 
 /// Origins whose track has `value`, newest first.
@@ -267,125 +243,5 @@ fn for_open_pages(connection: &Connection, mut each: impl FnMut(i64, Hop) -> boo
 
 fn unpack(row: &rusqlite::Row<'_>) -> Result<Vec<Hop>, Fault> {
     let packed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-    let mut unpacker = Unpacker(packed);
-    let mut hops = Vec::new();
-    while !unpacker.0.is_empty() {
-        hops.push(unpacker.hop().ok_or_else(|| faults::corrupt("a page of the journal is not readable"))?);
-    }
-    Ok(hops)
-}
-
-fn hashes(hop: &Hop) -> impl Iterator<Item = i64> {
-    std::iter::once(hash_of_id(hop.origin)).chain(hop.track.iter().map(|(_, value)| hash_of_text(value)))
-}
-
-fn hash_of_id(id: MessageId) -> i64 {
-    let mut half = [0; 8];
-    half.copy_from_slice(&id.as_bytes()[..8]);
-    i64::from_be_bytes(half)
-}
-
-/// FNV-1a: kept in the file, so it never changes.
-fn hash_of_text(text: &str) -> i64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    i64::from_be_bytes(hash.to_be_bytes())
-}
-
-const EVENTS: [Event; 11] = [
-    Event::Accepted,
-    Event::Repeat,
-    Event::Conflict,
-    Event::Filtered,
-    Event::Joined,
-    Event::Routed,
-    Event::Delivered,
-    Event::Retry,
-    Event::Dead,
-    Event::Replayed,
-    Event::Discarded,
-];
-
-fn pack(hop: &Hop, out: &mut Vec<u8>) {
-    let event = EVENTS.iter().position(|event| *event == hop.event).unwrap_or(0);
-    out.push(u8::try_from(event).unwrap_or(0));
-    out.extend_from_slice(hop.origin.as_bytes());
-    out.push(u8::from(hop.message != hop.origin));
-    if hop.message != hop.origin {
-        out.extend_from_slice(hop.message.as_bytes());
-    }
-    out.extend_from_slice(&nanoseconds(hop.at).to_be_bytes());
-    pack_number(u64::from(hop.count), out);
-    pack_text(&hop.pipeline, out);
-    // An empty text stands for none.
-    pack_text(hop.destination.as_deref().unwrap_or_default(), out);
-    pack_text(hop.note.as_deref().unwrap_or_default(), out);
-    pack_number(hop.track.len() as u64, out);
-    for (name, value) in &hop.track {
-        pack_text(name, out);
-        pack_text(value, out);
-    }
-}
-
-fn pack_text(text: &str, out: &mut Vec<u8>) {
-    pack_number(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Seven bits a byte, lowest first.
-fn pack_number(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-struct Unpacker<'a>(&'a [u8]);
-
-impl Unpacker<'_> {
-    fn hop(&mut self) -> Option<Hop> {
-        let event = *EVENTS.get(usize::from(self.take(1)?[0]))?;
-        let origin = self.id()?;
-        let message = if self.take(1)?[0] == 0 { origin } else { self.id()? };
-        let at = timestamp(i64::from_be_bytes(self.take(8)?.try_into().ok()?));
-        let count = u32::try_from(self.number()?).ok()?;
-        let pipeline = self.text()?;
-        let destination = Some(self.text()?).filter(|text| !text.is_empty());
-        let note = Some(self.text()?).filter(|text| !text.is_empty());
-        let pairs = self.number()?;
-        let mut track = Vec::new();
-        for _ in 0..pairs {
-            track.push((self.text()?, self.text()?));
-        }
-        Some(Hop { origin, message, pipeline, at, event, destination, note, count, track })
-    }
-
-    fn take(&mut self, bytes: usize) -> Option<&[u8]> {
-        let (taken, rest) = self.0.split_at_checked(bytes)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn id(&mut self) -> Option<MessageId> {
-        Some(MessageId::from_bytes(self.take(16)?.try_into().ok()?))
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<Text> {
-        let bytes = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.take(bytes)?).ok().map(Text::new)
-    }
+    hops::unpack(packed).ok_or_else(|| faults::corrupt("a page of the journal is not readable"))
 }

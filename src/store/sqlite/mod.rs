@@ -8,8 +8,10 @@ mod cursors;
 mod dead_letters;
 mod groups;
 mod journal;
+mod ledger;
 mod schema;
 mod settle;
+mod settled;
 mod sweep;
 mod tables;
 #[cfg(test)]
@@ -22,7 +24,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Accepted, Alone, DeadFilter, DeadLetter, DueGroup, Engine, Hop, Intake, Retention, Settlement, Store};
+use super::{
+    Accepted, Alone, DeadFilter, DeadLetter, DueGroup, Engine, Hop, Intake, Ledger, Retention, Settlement, Store,
+};
 use crate::clock::Clock;
 use crate::config::QueueSettings;
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -45,8 +49,24 @@ pub fn open(folder: &Path, settings: &QueueSettings, clock: Clock) -> Result<Eng
     Ok(store.engine())
 }
 
+/// The same file as the database of the distributed engine, which then has one instance.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_ledger(folder: &Path, settings: &QueueSettings, clock: Clock) -> Result<Arc<dyn Ledger>, Fault> {
+    let store = SqliteStore::open(
+        folder,
+        settings,
+        clock,
+        #[cfg(test)]
+        None,
+    )?;
+    Ok(Arc::new(store))
+}
+
 pub struct SqliteStore {
     file: Arc<File<StoreWork>>,
+    clock: Clock,
 }
 
 impl SqliteStore {
@@ -60,12 +80,12 @@ impl SqliteStore {
         let file_settings = FileSettings { folder, reserve_bytes: settings.reserve.0, migrations: schema::MIGRATIONS };
         let file = File::open(
             &file_settings,
-            clock,
+            clock.clone(),
             |connection| StoreWork::new(connection, quota),
             #[cfg(test)]
             crash,
         )?;
-        Ok(SqliteStore { file: Arc::new(file) })
+        Ok(SqliteStore { file: Arc::new(file), clock })
     }
 
     pub fn engine(self) -> Engine {

@@ -9,11 +9,11 @@ use rusqlite::Connection;
 use super::claims::{self, Seen};
 use super::journal::JournalWriter;
 use super::sweep::Sweeper;
-use super::{Reply, cursors, dead_letters, groups, tables};
+use super::{Reply, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
-use crate::queue::embedded::{Released, Work, Writing, faults};
-use crate::store::{Accepted, Event, Hop, Intake, Retention, Settlement, Stored};
+use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
+use crate::store::{Accepted, Claim, Claimed, Intake, Retention, Settlement, Stored, repeats};
 
 /// Come back after: the quota or the disk may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -28,6 +28,11 @@ pub enum Operation {
     Settle {
         settlement: Arc<Settlement>,
         reply: Reply<()>,
+    },
+    Claim {
+        claims: Vec<Claim>,
+        claimed: Vec<Claimed>,
+        reply: Reply<Vec<Claimed>>,
     },
     Release {
         queue: Text,
@@ -68,6 +73,11 @@ impl Work for StoreWork {
                 Ok(())
             }
             Operation::Settle { settlement, .. } => self.settle(settlement, writing),
+            Operation::Claim { claims, claimed, .. } => {
+                room(writing)?;
+                *claimed = claims.iter().map(|claim| take(claim, writing)).collect::<Result<_, _>>()?;
+                Ok(())
+            }
             Operation::Release { queue, key, .. } => {
                 if let Released::Held { queue, key, .. } = writing.release(queue, key, None)? {
                     writing.released(queue, key);
@@ -102,7 +112,7 @@ impl Work for StoreWork {
     fn settles(operation: &Operation) -> bool {
         match operation {
             Operation::Settle { .. } | Operation::Release { .. } | Operation::Sweep { .. } => true,
-            Operation::Intake { .. } | Operation::Well { .. } => false,
+            Operation::Intake { .. } | Operation::Claim { .. } | Operation::Well { .. } => false,
         }
     }
 
@@ -110,6 +120,7 @@ impl Work for StoreWork {
         // Whoever has stopped waiting does not want the answer.
         match operation {
             Operation::Intake { accepted, reply, .. } => drop(reply.send(result.map(|()| accepted))),
+            Operation::Claim { claimed, reply, .. } => drop(reply.send(result.map(|()| claimed))),
             Operation::Settle { reply, .. } | Operation::Release { reply, .. } | Operation::Well { reply } => {
                 drop(reply.send(result));
             }
@@ -134,7 +145,10 @@ impl StoreWork {
             cursors::write(writing.connection, name, value)?;
         }
         for (arrival, accepted) in arrivals.iter().zip(&accepted) {
-            self.tell(&arrival.hops, *accepted);
+            match accepted {
+                Accepted::New(_) => self.journal.add(&arrival.hops),
+                Accepted::Repeat(_) | Accepted::Conflict(_) => self.journal.add(&repeats::hops(arrival, *accepted)),
+            }
         }
         Ok(accepted)
     }
@@ -147,21 +161,6 @@ impl StoreWork {
         let sentence =
             format!("{} messages wait in {}, which is its quota; nothing was stored", self.quota, entry.queue);
         Err(Fault::retry("STORE-FULL", sentence).after(FULL_FOR))
-    }
-
-    /// The journal says what became of an arrival, which its sender could not know.
-    fn tell(&mut self, hops: &[Hop], accepted: Accepted) {
-        let (event, message) = match accepted {
-            Accepted::New(_) => {
-                self.journal.add(hops);
-                return;
-            }
-            Accepted::Repeat(message) => (Event::Repeat, message),
-            Accepted::Conflict(message) => (Event::Conflict, message),
-        };
-        if let Some(first) = hops.first() {
-            self.journal.add(&[Hop { event, message, ..first.clone() }]);
-        }
     }
 
     fn settle(&mut self, settlement: &Settlement, writing: &mut Writing<'_>) -> Result<(), Fault> {
@@ -181,7 +180,13 @@ impl StoreWork {
                 writing.store(output)?;
             }
         }
+        for (entry, attempts) in &settlement.parked {
+            writing.park(entry, *attempts)?;
+        }
         let connection = writing.connection;
+        let now = nanoseconds(writing.now);
+        settlement.settled.iter().try_for_each(|entry| settled::write(connection, entry, now))?;
+        settlement.claimed.iter().try_for_each(|claim| claims::ended(connection, claim))?;
         settlement.dead.iter().try_for_each(|dead| dead_letters::write(connection, dead))?;
         settlement.rows.iter().try_for_each(|row| tables::write(connection, row))?;
         settlement.groups.iter().try_for_each(|group| groups::write(connection, group, writing.now))?;
@@ -195,15 +200,20 @@ fn room(writing: &Writing<'_>) -> Result<(), Fault> {
     if writing.open_to_intake { Ok(()) } else { Err(faults::full().after(FULL_FOR)) }
 }
 
+fn take(claim: &Claim, writing: &Writing<'_>) -> Result<Claimed, Fault> {
+    Ok(match claims::claim(writing, claim, true)? {
+        Seen::New => Claimed::Taken,
+        Seen::Same(first) => Claimed::Repeat(first),
+        Seen::Other => Claimed::Conflict,
+    })
+}
+
 fn accept(arrival: &Intake, writing: &mut Writing<'_>) -> Result<Accepted, Fault> {
-    let message = match &arrival.stored {
-        Stored::Entry(entry) => entry.message,
-        Stored::Dead(dead) => dead.message,
-    };
-    match arrival.claim.as_ref().map(|claim| claims::claim(writing, claim)).transpose()? {
+    let message = arrival.message();
+    match arrival.claim.as_ref().map(|claim| claims::claim(writing, claim, false)).transpose()? {
         Some(Seen::Same(first)) => return Ok(Accepted::Repeat(first)),
         Some(Seen::Other) => {
-            let conflict = dead_letters::conflict(arrival, message, writing.now);
+            let conflict = repeats::conflict(arrival, message, writing.now);
             dead_letters::write(writing.connection, &conflict)?;
             return Ok(Accepted::Conflict(conflict.message));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{claims, dead_letters, groups, journal, tables};
+use super::{claims, dead_letters, groups, journal, settled, tables};
 use crate::message::Fault;
 use crate::queue::embedded::nanoseconds;
 use crate::store::Retention;
@@ -15,10 +15,11 @@ const PART: i64 = 500;
 /// Pages given back to the file system in one call.
 const PAGES: u32 = 500;
 
-/// Where the walk over the claims stands.
+/// Where the walks over the claims and the settled entries stand.
 #[derive(Default)]
 pub struct Sweeper {
     claims_from: Vec<u8>,
+    settled_from: Vec<u8>,
 }
 
 impl Sweeper {
@@ -32,6 +33,9 @@ impl Sweeper {
         let claims_from = claims::sweep(connection, &self.claims_from, present)?;
         more |= claims_from.is_some();
         self.claims_from = claims_from.unwrap_or_default();
+        let settled_from = settled::sweep(connection, &self.settled_from, before(now, retention.journal))?;
+        more |= settled_from.is_some();
+        self.settled_from = settled_from.unwrap_or_default();
         let free: u32 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         // Some free pages stay: giving back what the next message takes again is work for nothing.
         if free > 8 * PAGES {

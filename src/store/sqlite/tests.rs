@@ -38,6 +38,13 @@ impl Place for Folder {
     }
 }
 
+#[async_trait]
+impl crate::store::conformance::LedgerPlace for Folder {
+    async fn ledger(&self) -> Arc<dyn Ledger> {
+        open_ledger(&self.path(), &settings(), self.clock.clone()).expect("the engine opens")
+    }
+}
+
 pub fn settings() -> QueueSettings {
     QueueSettings { reserve: Size(1 << 20), ..QueueSettings::default() }
 }
@@ -50,6 +57,11 @@ async fn the_queue_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_conforms() {
     crate::store::conformance::run(Folder::new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_conforms() {
+    crate::store::conformance::ledger(Folder::new).await;
 }
 
 /// A folder whose engine is killed inside its commits: what a killed process leaves is opened next.
