@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, warn};
 
 use crate::message::{Fault, Next, Text};
-use crate::pipelines::{Direct, Gate, Lane, Pipeline, Stage, Works, pause};
+use crate::pipelines::{Gate, Lane, Pipeline, Stage, Works, pause};
 use crate::protocols::{Receiver, Source, Surroundings, Target};
 
 /// A pipeline made ready: its ends are open, nothing runs.
@@ -55,8 +55,7 @@ impl Opened {
 
     /// Starts the source. Messages wait in the queue until [`Running::work`].
     pub fn receive(self) -> Running {
-        let direct = Direct::of(&self.pipeline, &self.targets, &self.works);
-        let gate = Arc::new(Gate::new(self.pipeline.clone(), self.works.clone(), direct));
+        let gate = Arc::new(Gate::new(self.pipeline.clone(), self.works.clone(), &self.targets));
         let health = Health::default();
         let source_stop = CancellationToken::new();
         let span = tracing::info_span!("source", pipeline = %self.pipeline.name);
