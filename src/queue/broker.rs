@@ -36,6 +36,10 @@ pub trait Broker: Send + Sync {
     /// How many entries the broker holds for `queue` over all its partitions, except those delivered and not acknowledged.
     async fn depth(&self, queue: &str) -> Result<BrokerDepth, Fault>;
 
+    /// The end of this process's part: what was acknowledged is told, then the connections are closed. All subscriptions are
+    /// over by now.
+    async fn close(&self) {}
+
     /// Number of partitions of a [`Sharing::Keyed`] queue.
     fn partitions(&self) -> u32;
 }

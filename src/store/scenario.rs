@@ -90,6 +90,8 @@ struct Scenario<'a, P> {
     /// What each peer got, repeats included: the idempotency key and the message it belongs to.
     effects: [Vec<(MessageId, usize)>; 2],
     given_up: HashSet<MessageId>,
+    /// Attempts at delivery, in words, to be told where a key comes out of order: destination, message, words.
+    told: Vec<(usize, usize, String)>,
     /// Entries whose end was heard of; it comes once, or something was stored twice.
     ended: HashSet<(Text, MessageId)>,
     kills: usize,
@@ -131,6 +133,7 @@ impl<'a, P: Place> Scenario<'a, P> {
             index,
             effects,
             given_up: HashSet::new(),
+            told: Vec::new(),
             ended: HashSet::new(),
             kills: 0,
         }
@@ -346,8 +349,16 @@ impl<'a, P: Place> Scenario<'a, P> {
     /// The peer takes it (perhaps without our hearing so), asks for a retry, or refuses.
     fn attempt(&mut self, destination: usize, entry: &Entry) -> Settlement {
         let outcome = self.dice.below(12);
+        let words = match outcome {
+            0..=7 => "delivered",
+            8 => "delivered, to be tried again",
+            9 => "to be tried again",
+            _ => "given up",
+        };
+        let (origin, at) = (self.index[&entry.entry.origin], entry.at.0);
+        let words = format!("{origin} {words} by instance {} as {at:x}, {} attempts", self.acting, entry.attempts);
+        self.told.push((destination, origin, words));
         if !(8..12).contains(&outcome) || outcome == 8 {
-            let origin = self.index[&entry.entry.origin];
             self.effects[destination].push((entry.entry.message, origin));
         }
         match outcome {
@@ -448,7 +459,12 @@ impl<'a, P: Place> Scenario<'a, P> {
                     continue;
                 }
                 if let Some(before) = last.insert(key, n) {
-                    assert!(before < n, "seed {seed}: {key} at {name}: {n} came after {before}");
+                    let of_key = self
+                        .told
+                        .iter()
+                        .filter(|(to, n, _)| *to == destination && self.sent[*n].key.as_ref() == Some(key));
+                    let told: Vec<_> = of_key.map(|(_, _, words)| words.as_str()).collect();
+                    assert!(before < n, "seed {seed}: {key} at {name}: {n} came after {before}:\n{}", told.join("\n"));
                 }
             }
         }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lapin::types::ShortString;
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 pub use faults::fault_of;
 pub use link::{Link, LinkSettings, LinkState};
@@ -39,6 +40,9 @@ use crate::telemetry::BrokerMetrics;
 /// through the next.
 const LADDER: [u64; 8] = [1, 5, 15, 60, 300, 900, 3_600, 21_600];
 
+/// How long the end of all subscriptions may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
 /// A RabbitMQ broker, or a cluster of them.
 pub struct Rabbit {
     publishing: Arc<Link>,
@@ -49,6 +53,8 @@ pub struct Rabbit {
     metrics: BrokerMetrics,
     hub: ShortString,
     watchers: Vec<AbortHandle>,
+    /// Those that tell the broker what is acknowledged, a moment later.
+    tellers: TaskTracker,
 }
 
 impl Rabbit {
@@ -105,12 +111,17 @@ impl Rabbit {
         let watchers = vec![measure(&publishing, metrics.clone(), true), measure(&consuming, metrics.clone(), false)];
         let hub = ShortString::try_new(name).unwrap_or_else(|_| "raccord".into());
         let sizes = Arc::default();
-        Ok(Arc::new(Rabbit { publishing, consuming, publisher, topology, sizes, metrics, hub, watchers }))
-    }
-
-    /// Ends both connections, with a word to the broker where it listens.
-    pub async fn close(&self) {
-        tokio::join!(self.publishing.close(), self.consuming.close());
+        Ok(Arc::new(Rabbit {
+            publishing,
+            consuming,
+            publisher,
+            topology,
+            sizes,
+            metrics,
+            hub,
+            watchers,
+            tellers: TaskTracker::new(),
+        }))
     }
 
     /// The letter of a publication, and the broker's name of where it goes.
@@ -231,6 +242,7 @@ impl Broker for Rabbit {
             window,
             sizes: self.sizes.clone(),
             metrics: self.metrics.clone(),
+            tellers: self.tellers.clone(),
         };
         let subscribed = match (source.clone().subscribe().await, sharing) {
             (Err(fault), Some(sharing)) if fault.code() == "AMQP-MISSING" => {
@@ -248,6 +260,13 @@ impl Broker for Rabbit {
     async fn depth(&self, queue: &str) -> Result<BrokerDepth, Fault> {
         self.topology.check_name(queue)?;
         self.topology.depth(queue).await
+    }
+
+    async fn close(&self) {
+        // Subscriptions that are over tell what is acknowledged, and close their channels.
+        self.tellers.close();
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.tellers.wait()).await;
+        tokio::join!(self.publishing.close(), self.consuming.close());
     }
 
     fn partitions(&self) -> u32 {

@@ -17,6 +17,7 @@ use lapin::{Channel, Consumer};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::envelope;
 use super::faults::{fault_of, gone};
@@ -94,6 +95,8 @@ pub struct Source {
     pub window: Window,
     pub sizes: Arc<Sizes>,
     pub metrics: BrokerMetrics,
+    /// Those that tell the broker what is acknowledged.
+    pub tellers: TaskTracker,
 }
 
 pub struct Subscription {
@@ -194,7 +197,7 @@ impl Deliveries for Subscription {
 impl Subscription {
     fn begin(&mut self, open: Open) {
         self.ledger.begin(open.prefetch);
-        tokio::spawn(self.ledger.clone().keep(open.channel.clone()));
+        self.source.tellers.spawn(self.ledger.clone().keep(open.channel.clone()));
         self.open = Some(open);
     }
 

@@ -229,9 +229,9 @@ impl Feed {
         self.rests.first().map(|(due, _)| *due)
     }
 
-    /// Whether nothing is out or being settled.
+    /// Whether nothing is out, being settled or being parked.
     pub fn is_idle(&self) -> bool {
-        self.out == 0
+        self.out == 0 && self.parking.is_empty()
     }
 
     // ---- its lanes

@@ -39,6 +39,8 @@ struct State {
     held: HashMap<Text, Held>,
     pulse: Pulse,
     leaving: bool,
+    /// Held by the database's account alone.
+    abandoned: Vec<Fence>,
     /// The database does not answer.
     silent: bool,
 }
@@ -192,7 +194,7 @@ impl Keeper {
         };
         let mut state = self.state();
         let until = began + self.lives - self.lives / 5;
-        let State { wanted, held, .. } = &mut *state;
+        let State { wanted, held, abandoned, .. } = &mut *state;
         held.retain(|name, one| {
             let kept = pulse.held.contains(&one.fence);
             if !kept {
@@ -201,7 +203,15 @@ impl Keeper {
             }
             kept
         });
-        for fence in &pulse.held {
+        // What was given up here may still be ours there. It is taken anew under a new epoch: a commit of ours that is still
+        // under way must not land behind what we learn on taking it.
+        let (asked, left): (Vec<_>, Vec<_>) = pulse
+            .held
+            .iter()
+            .cloned()
+            .partition(|fence| held.contains_key(&fence.lease) || taken.contains(&fence.lease));
+        *abandoned = left;
+        for fence in &asked {
             if let Some(one) = held.get_mut(&fence.lease) {
                 one.until = until;
                 continue;
@@ -217,20 +227,20 @@ impl Keeper {
         if !taken.is_empty() {
             info!(held = held.len(), instances = pulse.instances.len(), "leases taken: {}", taken.join(", "));
         }
-        let first = state.pulse.instances.is_empty();
+        let first = state.pulse.instances.is_empty() || !state.abandoned.is_empty();
         state.pulse = pulse;
         Ok(first && !state.leaving)
     }
 
     fn next_beat(&self, now: Instant) -> Beat {
         let mut state = self.state();
-        let State { wanted, held, pulse, revision, leaving, .. } = &mut *state;
+        let State { wanted, held, pulse, revision, leaving, abandoned, .. } = &mut *state;
         let fences: Vec<_> = held.values().map(|held| held.fence.clone()).collect();
         let mut plan = share::plan(&self.instance, &fences, pulse);
         if *leaving {
             plan = share::Plan { take: Vec::new(), pass_on: fences };
         }
-        let mut pass_on = Vec::new();
+        let mut pass_on = std::mem::take(abandoned);
         for (name, one) in held.iter_mut() {
             // What was told to finish does finish, whatever else has changed since.
             if one.passing.is_none() && !plan.pass_on.contains(&one.fence) {

@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -106,12 +106,13 @@ fn start(
         turns: Turns::default(),
         depths: Mutex::default(),
         well: Mutex::default(),
-        stop: stop.clone(),
+        stop,
+        tasks: TaskTracker::new(),
         #[cfg(test)]
         gaps,
     });
-    tokio::spawn(beat(shared.clone()));
-    let engine = Arc::new(Distributed { shared, _stop: stop.drop_guard() });
+    shared.tasks.spawn(beat(shared.clone()));
+    let engine = Arc::new(Distributed { shared });
     Engine { queue: engine.clone(), store: engine.clone(), instances: engine }
 }
 
@@ -124,8 +125,16 @@ async fn beat(shared: Arc<Shared>) {
 
 struct Distributed {
     shared: Arc<Shared>,
-    /// The tasks end with the engine.
-    _stop: DropGuard,
+}
+
+impl Drop for Distributed {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let shared = self.shared.clone();
+            tokio::spawn(async move { shared.leave().await });
+        }
+    }
 }
 
 struct Shared {
@@ -141,6 +150,8 @@ struct Shared {
     depths: Mutex<HashMap<Text, (Instant, u64)>>,
     well: Mutex<Option<Fault>>,
     stop: CancellationToken,
+    /// The beat.
+    tasks: TaskTracker,
     #[cfg(test)]
     gaps: Arc<dyn simulated::Gaps>,
 }
@@ -196,6 +207,26 @@ impl Shared {
     #[cfg(not(test))]
     #[allow(clippy::unused_async, reason = "the model waits here")]
     async fn gap(&self, _gap: Gap) {}
+
+    /// Ends all that runs here, then lets others have what was held: they are handed nothing before we have told what is done.
+    async fn leave(&self) {
+        #[cfg(test)]
+        if self.gaps.is_sudden() {
+            return;
+        }
+        self.stop.cancel();
+        let lines: Vec<_> = self.lines().values().cloned().collect();
+        for line in lines {
+            if let Some(consuming) = line.consumer.lock().await.take() {
+                consuming.tasks.close();
+                consuming.tasks.wait().await;
+            }
+        }
+        self.broker.close().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.keeper.leave().await;
+    }
 
     fn now(&self) -> Timestamp {
         self.options.clock.now()
@@ -465,7 +496,7 @@ impl Instances for Distributed {
     }
 
     async fn leave(&self) {
-        self.shared.keeper.leave().await;
+        self.shared.leave().await;
     }
 }
 

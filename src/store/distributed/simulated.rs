@@ -20,6 +20,11 @@ use crate::store::scenario::Dice;
 #[async_trait]
 pub(super) trait Gaps: Send + Sync {
     async fn at(&self, gap: Gap);
+
+    /// Whether an end of the engine is a kill: nothing is told to anybody.
+    fn is_sudden(&self) -> bool {
+        false
+    }
 }
 
 pub(super) struct NoGaps;

@@ -132,6 +132,10 @@ impl Gaps for Fate {
             tokio::time::sleep_until(until).await;
         }
     }
+
+    fn is_sudden(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
