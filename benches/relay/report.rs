@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One side, over one round.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// Messages a second, from the first that arrived to the last.
     pub rate: f64,

@@ -46,7 +46,7 @@ fn direct(options: &Options, queues: &str) -> Report {
     let mut lanes = Lanes::new(&rabbit, queues);
     let variants = [
         ("hub: journal", PLAIN, DIRECT),
-        ("hub: journal, dedupe", Wants { dedupe: "$.id", ..PLAIN }, Target::default()),
+        ("hub: journal, dedupe", Wants { dedupe: "{ by: [$.id] }", ..PLAIN }, Target::default()),
         ("hub: journal, order by customer", Wants { order_by: "$.customer.id", ..PLAIN }, Target::default()),
     ];
     let relays = [("bare relay", "each"), ("bare relay, acks by the hundred", "many")];
@@ -146,12 +146,15 @@ fn measure(rabbit: &Rabbit, lanes: &Lanes, count: usize, start: impl FnOnce() ->
     // A side that repeats would go on; give it the time to.
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(lanes.arrived(), count, "each message arrives once where nothing breaks");
-    Measured {
+    let measured = Measured {
         rate: moved / seconds,
         cpu: own * 100_000.0 / moved,
         peak_mb: peak as f64 / 1024.0,
         broker_cpu: brokers * 100_000.0 / moved,
-    }
+    };
+    // A sign of life: a whole run takes minutes.
+    eprintln!("{measured:.2?}");
+    measured
 }
 
 /// Both sides send the same documents, ids apart.

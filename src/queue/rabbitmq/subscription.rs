@@ -310,11 +310,21 @@ struct Entries {
     untold: Vec<u64>,
     untold_since: Option<Instant>,
     told_low: u64,
+    /// Acknowledged to the broker one by one, above `told_low`.
+    told_above: BTreeSet<u64>,
     prefetch: u64,
     /// The channel is to be closed; the consumer is dropped after that.
     ending: Option<Consumer>,
     running: bool,
     over: bool,
+}
+
+impl Entries {
+    /// The last tag up to `low` that the broker has not heard of: it closes the channel over one that it has, also where
+    /// that one stands for all before it.
+    fn last_to_tell(&self) -> Option<u64> {
+        (self.told_low + 1..=self.low).rev().find(|tag| !self.told_above.contains(tag))
+    }
 }
 
 impl Acks for Ledger {
@@ -423,9 +433,10 @@ impl Ledger {
     async fn tell(self: &Arc<Ledger>, channel: &Channel, all: bool) {
         let (low, single) = {
             let mut state = self.lock();
-            let low = (state.low > state.told_low).then_some(state.low);
-            state.told_low = state.low;
+            let low = state.last_to_tell();
             let covered = state.low;
+            state.told_low = covered;
+            state.told_above = state.told_above.split_off(&(covered + 1));
             state.untold.retain(|tag| *tag > covered);
             let since = if state.untold.is_empty() {
                 state.untold_since = None;
@@ -437,7 +448,9 @@ impl Ledger {
             let due = since.is_some_and(|since| since.elapsed() >= GATHER_OUT_OF_ORDER);
             if all || many || due {
                 state.untold_since = None;
-                (low, std::mem::take(&mut state.untold))
+                let single = std::mem::take(&mut state.untold);
+                state.told_above.extend(&single);
+                (low, single)
             } else {
                 (low, Vec::new())
             }
@@ -455,5 +468,25 @@ impl Ledger {
                 ledger.acked.notify_one();
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_was_told_alone_is_not_told_again_for_all_before_it() {
+        let check = |told_low, low, told_above: &[u64], expect| {
+            let told_above = told_above.iter().copied().collect();
+            let entries = Entries { told_low, low, told_above, ..Entries::default() };
+            assert_eq!(entries.last_to_tell(), expect, "{told_low}..={low}");
+        };
+        check(0, 0, &[], None);
+        check(0, 3, &[], Some(3));
+        check(2, 5, &[4], Some(5));
+        check(2, 5, &[4, 5], Some(3));
+        check(2, 5, &[3, 4, 5], None);
+        check(2, 2, &[4], None);
     }
 }

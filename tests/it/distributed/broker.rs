@@ -16,7 +16,6 @@ async fn private(options: Options) -> Rabbit {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_broker_that_is_down_at_the_start_is_waited_for() {
     let rabbit = private(Options::default()).await;
     let mut load = Load::new(10, 50, 0, Random::new()).await;
@@ -38,7 +37,6 @@ async fn a_broker_that_is_down_at_the_start_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
     let rabbit = private(Options::default()).await;
     let mut load = Load::new(50, 5_000, 0, Random::new()).await;
@@ -64,7 +62,6 @@ async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_memory_alarm_is_back_pressure_and_ends() {
     let rabbit = private(Options::default()).await;
     let mut load = Load::new(10, 1_000, 0, Random::new()).await;
@@ -85,7 +82,6 @@ async fn a_memory_alarm_is_back_pressure_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn connections_that_an_operator_closes_are_opened_again() {
     let mut load = Load::new(10, 1_000, 0, Random::new()).await;
     let site = Site::shared("closed", &[("orders", &load.pipeline())]);
@@ -98,7 +94,6 @@ async fn connections_that_an_operator_closes_are_opened_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn queues_deleted_under_their_consumers_are_made_again() {
     let mut load = Load::new(20, 400, 0, Random::new()).await;
     let site = Site::shared("deleted", &[("orders", &load.pipeline())]);
@@ -115,7 +110,6 @@ async fn queues_deleted_under_their_consumers_are_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn an_exchange_deleted_under_load_is_made_again() {
     let mut load = Load::new(20, 1_000, 0, Random::new()).await;
     let site = Site::shared("exchange", &[("orders", &load.pipeline())]);
@@ -127,7 +121,6 @@ async fn an_exchange_deleted_under_load_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_queue_that_is_otherwise_is_explained_with_the_difference() {
     let mut load = Load::new(10, 50, 0, Random::new()).await;
     let site = Site::shared("mismatch", &[("orders", &load.pipeline())]);
@@ -141,35 +134,25 @@ async fn a_queue_that_is_otherwise_is_explained_with_the_difference() {
     site.vhost.delete_queue(&name);
     site.vhost.declare_queue(&name, &json!({ "x-queue-type": "classic" }));
     let folder = site.folder(2);
-    let mut two = Instance { hub: HubProcess::spawn_run(&folder), folder };
-    wait_for("the difference", || {
-        let log = two.hub.log();
-        (log.contains(&name) && log.contains("x-queue-type")).then_some(())
-    })
-    .await;
+    // It does not start on what it did not make, and says what is otherwise.
+    folder.raccord(&["run"]).expect(3, &["AMQP-DIFFERENT", &name, "x-overflow", "reject-publish"]);
     site.vhost.delete_queue(&name);
-    two.hub.wait_ready().await;
-    load.begin(&[two.hub.address]);
+    let hub = HubProcess::start(&folder).await;
+    load.begin(&[hub.address]);
     load.judge().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_permission_that_is_refused_is_told_and_waited_for() {
     let mut load = Load::new(10, 50, 0, Random::new()).await;
     let mut site = Site::shared("permission", &[("orders", &load.pipeline())]);
     site.user = format!("{}-shop", site.vhost.name());
     site.vhost.user(&site.user, "^$", ".*", ".*");
     let folder = site.folder(1);
-    let mut one = Instance { hub: HubProcess::spawn_run(&folder), folder };
-    wait_for("what is refused", || {
-        let log = one.hub.log().to_lowercase();
-        (log.contains("configure") || log.contains("permission") || log.contains("refused")).then_some(())
-    })
-    .await;
+    folder.raccord(&["run"]).expect(3, &["AMQP-RIGHTS", &site.user, "set_permissions"]);
     site.vhost.user(&site.user, ".*", ".*", ".*");
-    one.hub.wait_ready().await;
-    load.begin(&[one.hub.address]);
+    let one = HubProcess::start(&folder).await;
+    load.begin(&[one.address]);
     load.judge().await;
     // A broker where everything stands needs no right to make anything.
     site.vhost.user(&site.user, "^$", ".*", ".*");

@@ -7,7 +7,6 @@ use crate::parts::postgres::Postgres;
 use crate::parts::rabbitmq::{Options, Rabbit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_cluster_loses_a_node_and_then_a_leader() {
     if std::env::var_os("RACCORD_LONG").is_none() {
         println!("SKIPPED: three brokers take minutes; RACCORD_LONG=1 (tests/run --long) runs it");

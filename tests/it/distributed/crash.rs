@@ -14,7 +14,6 @@ use crate::parts::postgres::Postgres;
 use crate::parts::rabbitmq::{Options, Rabbit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn instances_and_broker_killed_at_random_moments_lose_and_double_nothing() {
     let long = std::env::var_os("RACCORD_LONG").is_some();
     let (keys, messages, kills) = if long { (100, 50_000, 60) } else { (100, 5_000, 8) };

@@ -11,7 +11,6 @@ use crate::parts::postgres::{Options, Postgres};
 use crate::parts::rabbitmq::Rabbit;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_database_restarted_and_killed_under_load_loses_nothing() {
     let postgres = aside(|| Postgres::private(&Options::default())).await;
     let mut load = Load::new(20, 2_000, 20, Random::new()).await;
@@ -35,7 +34,6 @@ async fn a_database_restarted_and_killed_under_load_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_database_without_disk_is_back_pressure() {
     assert!(
         rustix::process::getuid().is_root(),
@@ -63,7 +61,6 @@ async fn a_database_without_disk_is_back_pressure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_deadlock_is_tried_again() {
     let mut load = Load::new(20, 1_000, 0, Random::new()).await;
     let site = Site::shared("deadlock", &[("orders", &load.pipeline())]);

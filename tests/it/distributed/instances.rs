@@ -10,7 +10,6 @@ use super::load::Load;
 use crate::harness::Random;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn an_instance_that_is_killed_leaves_its_work_to_the_other() {
     let mut load = Load::new(20, 1_000, 20, Random::new()).await;
     let site = Site::shared("killed", &[("orders", &load.pipeline())]);
@@ -28,7 +27,6 @@ async fn an_instance_that_is_killed_leaves_its_work_to_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn an_instance_that_slept_repeats_no_effect_and_breaks_no_order() {
     let long = std::env::var_os("RACCORD_LONG").is_some();
     let mut load = Load::new(20, 2_000, 20, Random::new()).await;
@@ -49,7 +47,6 @@ async fn an_instance_that_slept_repeats_no_effect_and_breaks_no_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn an_instance_that_stops_hands_over_and_none_waits_for_its_lease() {
     let mut load = Load::new(20, 1_000, 0, Random::new()).await;
     let site = Site::shared("stopped", &[("orders", &load.pipeline())]);

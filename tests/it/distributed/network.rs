@@ -13,7 +13,6 @@ use crate::parts::proxy::{Mode, Proxy};
 const SILENCE: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn the_broker_is_cut_off_and_silent_and_comes_back() {
     let mut load = Load::new(20, 2_000, 0, Random::new()).await;
     let mut site = Site::shared("cut", &[("orders", &load.pipeline())]);
@@ -43,7 +42,6 @@ async fn the_broker_is_cut_off_and_silent_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn the_database_is_cut_off_and_silent_and_comes_back() {
     let mut load = Load::new(20, 1_000, 0, Random::new()).await;
     let mut site = Site::shared("database-cut", &[("orders", &load.pipeline())]);

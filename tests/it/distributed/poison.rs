@@ -7,7 +7,6 @@ use crate::parts::postgres::Postgres;
 use crate::parts::rabbitmq::{Options, Rabbit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn a_message_larger_than_the_broker_takes_is_refused_alone() {
     let options = Options { config: vec!["max_message_size = 65536".into()], ..Options::default() };
     let rabbit = aside(move || Rabbit::private(&options)).await;
@@ -28,7 +27,6 @@ async fn a_message_larger_than_the_broker_takes_is_refused_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the engine"]
 async fn what_is_no_entry_of_the_hub_is_kept_and_harms_nobody() {
     let mut load = Load::new(20, 400, 0, Random::new()).await;
     let site = Site::shared("garbage", &[("orders", &load.pipeline())]);
