@@ -109,6 +109,7 @@ impl Source for QueueReader {
             runs: JoinSet::new(),
             over: CancellationToken::new(),
             largest: 0,
+            gone: None,
         };
         let ended = subscription.work(&stop).await;
         let ended = subscription.end(ended).await;
@@ -163,6 +164,8 @@ struct Subscription<'s> {
     over: CancellationToken,
     /// The largest message of late, in bytes.
     largest: usize,
+    /// Why nothing more comes, where that was seen while a run was gathered.
+    gone: Option<Fault>,
 }
 
 impl Subscription<'_> {
@@ -180,7 +183,10 @@ impl Subscription<'_> {
                 }
                 delivery = self.consumer.next(), if self.runs.len() < RUNS => {
                     let delivery = self.taken(delivery)?;
-                    self.gather(delivery)?;
+                    self.gather(delivery);
+                    if let Some(fault) = self.gone.take() {
+                        return Err(fault);
+                    }
                     self.adapt().await?;
                 }
             }
@@ -200,38 +206,32 @@ impl Subscription<'_> {
     }
 
     /// What has come, as one run, under way.
-    fn gather(&mut self, first: Delivery) -> Result<(), Fault> {
+    fn gather(&mut self, first: Delivery) {
         let (begin, mut end) = (first.delivery_tag, first.delivery_tag);
         let (mut bytes, mut run) = (first.data.len(), Vec::with_capacity(16));
         self.largest = (self.largest - self.largest / 64).max(bytes);
         run.push(Taken::from(first));
-        let mut broken = None;
         while run.len() < RUN && bytes < RUN_BYTES {
-            match self.consumer.next().now_or_never() {
+            match self.consumer.next().now_or_never().map(|delivery| self.taken(delivery)) {
                 None => break,
-                Some(delivery) => match self.taken(delivery) {
-                    Ok(delivery) => {
-                        end = delivery.delivery_tag;
-                        bytes += delivery.data.len();
-                        self.largest = self.largest.max(delivery.data.len());
-                        run.push(Taken::from(delivery));
-                    }
-                    Err(fault) => {
-                        broken = Some(fault);
-                        break;
-                    }
-                },
+                Some(Ok(delivery)) => {
+                    end = delivery.delivery_tag;
+                    bytes += delivery.data.len();
+                    self.largest = self.largest.max(delivery.data.len());
+                    run.push(Taken::from(delivery));
+                }
+                // What came before it is handed over all the same.
+                Some(Err(fault)) => {
+                    self.gone = Some(fault);
+                    break;
+                }
             }
-        }
-        if let Some(fault) = broken {
-            return Err(fault);
         }
         self.tags.begin(begin, end);
         let receiver = self.receiver.clone();
         let (id, clock, over) = (self.settings.id.clone(), self.clock.clone(), self.over.clone());
         let handing = async move { (begin, hand_over(&run, &id, &*receiver, &clock, &over).await) };
         self.runs.spawn(handing.in_current_span());
-        Ok(())
     }
 
     async fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), Fault> {
@@ -271,9 +271,13 @@ impl Subscription<'_> {
         }
         self.cancel().await?;
         // What the old one has taken comes before all of the new one.
-        while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {
-            self.gather(delivery)?;
+        while self.gone.is_none()
+            && let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never()
+        {
+            self.gather(delivery);
         }
+        // Its end, which we asked for.
+        self.gone = None;
         self.prefetch = fits;
         self.consumer = consume(&self.channel, self.settings, fits).await?;
         Ok(())

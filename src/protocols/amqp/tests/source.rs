@@ -95,6 +95,29 @@ async fn what_is_not_stored_is_not_acknowledged_and_comes_again() {
 }
 
 #[tokio::test]
+async fn what_is_stored_during_a_stop_is_acknowledged_too() {
+    let shop = Arc::new(Shop::new("").await);
+    let peer: Arc<dyn SourcePeer> = shop.clone();
+    let running = Running::start(&peer);
+    running.recorder.set(Mood::Hold);
+    for number in 0..600 {
+        shop.send_with_id(&format!("o-{number}"), "1").await;
+    }
+    running.recorder.until("several runs are out", |state| state.waiting > 2).await;
+    running.stop.cancel();
+    sleep(Duration::from_millis(100)).await;
+    let recorder = running.recorder.clone();
+    recorder.set(Mood::Accept);
+    running.stop().await;
+    let stored = recorder.stored().len();
+    let again = Running::start_with(&peer, recorder.clone());
+    recorder.until("the rest comes", |state| state.stored.len() == 600).await;
+    shop.room.ask(|vhost| vhost.wait_depth("orders", 0)).await;
+    again.stop().await;
+    assert_eq!(recorder.handed().len(), 600, "{stored} were stored before the stop, and came again");
+}
+
+#[tokio::test]
 async fn messages_come_in_runs_several_at_a_time() {
     let shop = Arc::new(Shop::new("").await);
     for number in 0..3000 {
