@@ -15,3 +15,8 @@ pub mod protocols;
 pub mod pipelines;
 pub mod hub;
 pub mod cli;
+
+/// The tests' own real servers, which `tests/it/` uses as well.
+#[cfg(test)]
+#[path = "../tests/parts/mod.rs"]
+mod parts;

@@ -4,11 +4,15 @@ mod bad_input;
 mod check;
 mod commands;
 mod crash;
+mod distributed;
 mod documents;
 mod faults;
 mod flows;
 mod guards;
 mod harness;
 mod layers;
+#[path = "../parts/mod.rs"]
+mod parts;
+mod real_parts;
 mod sources;
 mod tour;

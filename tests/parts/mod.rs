@@ -1,0 +1,26 @@
+//! The tests' own real servers: RabbitMQ and PostgreSQL on free ports of this machine, and a network that breaks as told.
+//!
+//! One shared server of each kind serves all test processes of a run: the first that needs it starts it, a watchdog
+//! ends it once no process used it for some minutes, and `tests/run` ends it when it is done. A test that wants to kill,
+//! stop or starve a server starts a private one, which ends with the test, however the test ends.
+//!
+//! | asked for | here |
+//! |---|---|
+//! | a broker | [`rabbitmq::Rabbit::shared`], [`rabbitmq::Rabbit::private`], [`rabbitmq::Rabbit::cluster`] |
+//! | a database | [`postgres::Postgres::shared`], [`postgres::Postgres::private`] |
+//! | a broken network | [`proxy::Proxy`] |
+//!
+//! `RACCORD_TEST_AMQP` and `RACCORD_TEST_POSTGRES` name servers to use in place of the shared ones; private ones are
+//! started all the same. Everything lives in `parts/` of the build folder. All calls block, but those of the proxy: a
+//! test that needs its runtime meanwhile wraps them in `tokio::task::spawn_blocking`.
+#![allow(dead_code, reason = "unit tests, whole tests and benchmarks each use their part of it")]
+
+mod http;
+mod install;
+pub mod postgres;
+pub mod proxy;
+pub mod rabbitmq;
+mod server;
+
+#[allow(unused_imports, reason = "not every user of this module waits")]
+pub use server::wait_for;
