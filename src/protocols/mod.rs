@@ -121,6 +121,11 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Runs on one of several instances at a time: it looks for what is there (a folder, a time), and two would find the same.
+    fn alone(&self) -> bool {
+        false
+    }
+
     /// What no other source may have too, in words for a person: `POST /orders`.
     fn claims(&self) -> Vec<String> {
         Vec::new()
