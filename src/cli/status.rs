@@ -87,7 +87,7 @@ fn instances(instances: &[Value]) {
 fn held(names: &[Value]) -> String {
     let mut queues: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for name in names.iter().filter_map(Value::as_text) {
-        match name.rsplit_once(".p").and_then(|(queue, number)| Some((queue, number.parse::<u32>().ok()?))) {
+        match name.split_once('#') {
             Some((queue, number)) => queues.entry(queue).or_default().push(format!(".p{number}")),
             None => drop(queues.entry(name).or_default()),
         }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_told_shortly() {
-        let names = ["orders.p0", "orders.p12", "orders.to.erp.p3", "source:prices"].map(Value::from);
+        let names = ["orders#0", "orders#12", "orders.to.erp#3", "source:prices"].map(Value::from);
         assert_eq!(held(&names), "orders (2 partitions), orders.to.erp.p3, source:prices");
     }
 }

@@ -116,7 +116,7 @@ fn measure_instances(metrics: &Metrics, instances: &[Instance]) {
     metrics.sources_held.set(count(sources.len()));
     let mut queues = BTreeMap::<&str, i64>::new();
     for partition in partitions {
-        *queues.entry(partition.rsplit_once(".p").map_or(partition.as_str(), |(queue, _)| queue)).or_default() += 1;
+        *queues.entry(partition.split_once('#').map_or(partition.as_str(), |(queue, _)| queue)).or_default() += 1;
     }
     metrics.partitions_held(&queues.into_iter().collect::<Vec<_>>());
 }
@@ -148,8 +148,8 @@ mod tests {
             this,
         };
         let metrics = Metrics::default();
-        let ours = instance(true, "a1", &["orders.p0", "orders.p7", "orders.to.erp.p1", "source:prices"]);
-        measure_instances(&metrics, &[ours, instance(false, "b2", &["orders.p1"])]);
+        let ours = instance(true, "a1", &["orders#0", "orders#7", "orders.to.erp#1", "source:prices"]);
+        measure_instances(&metrics, &[ours, instance(false, "b2", &["orders#1"])]);
         let text = String::from_utf8(metrics.render()).expect("metrics are text");
         for line in [
             "raccord_instances 2",
