@@ -1,4 +1,4 @@
-//! RabbitMQ in, 20 fields mapped, routed by content, RabbitMQ out, beside a bare relay of forty lines that does the same work
+//! RabbitMQ in, 20 fields mapped, routed by content, RabbitMQ out, beside a bare relay of less than a hundred lines that does the same work
 //! with lapin and `serde_json` and keeps no promise beyond confirms and acknowledgments. Same broker, same run, in turn.
 //!
 //! ```text

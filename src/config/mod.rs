@@ -11,6 +11,7 @@ mod reader;
 mod servers;
 mod settings;
 mod shape;
+mod tls;
 mod units;
 
 pub use diagnostics::{FileId, Files, Problem, Severity, Span, render, to_json};
@@ -22,6 +23,7 @@ pub use node::{Key, Kind, MAX_BYTES, Node, parse};
 pub use reader::{MapReader, Reader, nearest};
 pub use settings::{Setting, Settings};
 pub use shape::{Field, OneOf, Shape, StructShape, Word, explain, schema};
+pub use tls::Tls;
 pub use units::{Rate, Size};
 
 pub(crate) use settings::{choice, one_of, settings};

@@ -109,7 +109,7 @@ impl Office {
             Some(hub) => hub.registry.gate(name),
             None => {
                 let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == name)?;
-                Some(Arc::new(Gate::new(pipeline.clone(), self.works.clone(), None)))
+                Some(Arc::new(Gate::new(pipeline.clone(), self.works.clone(), &[])))
             }
         }
     }

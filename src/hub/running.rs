@@ -9,7 +9,7 @@ use tracing::{Instrument, error};
 
 use super::supervise::{Doing, Supervised, Told};
 use crate::message::{Fault, Text};
-use crate::pipelines::{Condition, Direct, Gate, Lane, Pipeline, Stage, Works};
+use crate::pipelines::{Condition, Gate, Lane, Pipeline, Stage, Works};
 use crate::protocols::{Receiver, Source, Surroundings, Target};
 
 /// A pipeline made ready: its ends are open, nothing runs.
@@ -55,8 +55,7 @@ impl Opened {
 
     /// Starts the source. Messages wait in the queue until [`Running::work`].
     pub fn receive(self) -> Running {
-        let direct = Direct::of(&self.pipeline, &self.targets, &self.works);
-        let gate = Arc::new(Gate::new(self.pipeline.clone(), self.works.clone(), direct));
+        let gate = Arc::new(Gate::new(self.pipeline.clone(), self.works.clone(), &self.targets));
         let told = Told::default();
         let source_stop = CancellationToken::new();
         let span = tracing::info_span!("source", pipeline = %self.pipeline.name);

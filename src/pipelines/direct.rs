@@ -256,7 +256,7 @@ struct Run {
 }
 
 /// The world of steps that ask nothing.
-struct Nothing;
+pub(super) struct Nothing;
 
 #[async_trait::async_trait]
 impl World for Nothing {

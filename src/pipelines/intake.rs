@@ -9,14 +9,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::mask::People;
 use super::process::key_text;
-use super::{Direct, OrderBy, Pipeline, Works, pseudonym, reply};
+use super::relay::Relayed;
+use super::{Direct, OrderBy, Pipeline, Relay, Works, pause, pseudonym, reply};
 use crate::clock::later;
 use crate::formula::{Meta, Scope, Template};
-use crate::message::{Fault, Map, MessageId, Text, Value};
-use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver};
+use crate::message::{Fault, Map, MessageId, Next, Text, Value};
+use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Target};
 use crate::queue::{Decoded, NewEntry};
 use crate::store::{Accepted, Claim, DeadLetter, Event, Fence, Hold, Hop, Intake, Stored};
 use crate::telemetry::PipelineMetrics;
@@ -29,14 +31,71 @@ pub struct Gate {
     pipeline: Arc<Pipeline>,
     works: Works,
     metrics: PipelineMetrics,
-    /// The shorter way, where the ends allow it.
+    /// The shorter ways, where the ends allow them.
     direct: Option<Direct>,
+    relay: Option<Relay>,
 }
 
 impl Gate {
-    pub fn new(pipeline: Arc<Pipeline>, works: Works, direct: Option<Direct>) -> Gate {
+    /// `targets` are the opened targets, in the order of the pipeline's destinations.
+    pub fn new(pipeline: Arc<Pipeline>, works: Works, targets: &[Arc<dyn Target>]) -> Gate {
         let metrics = works.metrics.pipeline(&pipeline.name);
-        Gate { pipeline, works, metrics, direct }
+        let direct = Direct::of(&pipeline, targets, &works);
+        let relay = Relay::of(&pipeline, targets, &works);
+        Gate { pipeline, works, metrics, direct, relay }
+    }
+
+    /// The ordinary way: all are stored, in one commit, under the fence of the source's turn where it has one.
+    async fn store(
+        &self,
+        arrivals: Vec<Arrival>,
+        cursor: Option<(Text, Value)>,
+        fence: Option<Fence>,
+    ) -> Result<Vec<Receipt>, Fault> {
+        let now = self.works.clock.now();
+        let has_cursor = cursor.is_some();
+        let (intakes, dead): (Vec<_>, Vec<_>) =
+            arrivals.into_iter().map(|arrival| self.intake(arrival, has_cursor, now)).unzip();
+        let accepted = self
+            .works
+            .engine
+            .store
+            .intake_under(intakes, cursor, fence)
+            .await
+            .inspect_err(|_| self.metrics.refused.inc())?;
+        let receipts = accepted.into_iter().zip(dead).map(|(accepted, dead)| match accepted {
+            Accepted::New(id) if dead => Receipt { id, outcome: ReceiptOutcome::Dead },
+            Accepted::New(id) => Receipt { id, outcome: ReceiptOutcome::Stored },
+            Accepted::Repeat(id) => Receipt { id, outcome: ReceiptOutcome::Repeat },
+            Accepted::Conflict(id) => Receipt { id, outcome: ReceiptOutcome::Conflict },
+        });
+        Ok(receipts.inspect(|receipt| self.count(receipt)).collect())
+    }
+
+    /// The shorter way from broker to broker, then the ordinary one for what is left.
+    async fn relay(&self, relay: &Relay, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, Fault> {
+        let Relayed { mut receipts, left } = relay.receive(arrivals).await?;
+        let relayed = receipts.iter().any(Option::is_some);
+        let (places, left): (Vec<usize>, Vec<Arrival>) = left.into_iter().unzip();
+        let mut failures = 0;
+        while !left.is_empty() {
+            match self.store(left.clone(), None, None).await {
+                Ok(stored) => {
+                    for (place, receipt) in places.into_iter().zip(stored) {
+                        receipts[place] = Some(receipt);
+                    }
+                    break;
+                }
+                // Those that were delivered need not be delivered again because others find no room: all wait.
+                Err(fault) if relayed && matches!(fault.next(), Next::Retry { .. }) => {
+                    warn!(code = fault.code(), "what could not be delivered finds no room, trying again: {fault}");
+                    self.works.clock.sleep(pause(failures)).await;
+                    failures += 1;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(receipts.into_iter().flatten().collect())
     }
 
     /// One arrival as it will be stored.
@@ -211,19 +270,10 @@ impl Gate {
         {
             return direct.receive(arrivals, cursor, fence).await;
         }
-        let now = self.works.clock.now();
-        let has_cursor = cursor.is_some();
-        let (intakes, dead): (Vec<_>, Vec<_>) =
-            arrivals.into_iter().map(|arrival| self.intake(arrival, has_cursor, now)).unzip();
-        let stored = self.works.engine.store.intake_under(intakes, cursor, fence).await;
-        let accepted = stored.inspect_err(|_| self.metrics.refused.inc())?;
-        let receipts = accepted.into_iter().zip(dead).map(|(accepted, dead)| match accepted {
-            Accepted::New(id) if dead => Receipt { id, outcome: ReceiptOutcome::Dead },
-            Accepted::New(id) => Receipt { id, outcome: ReceiptOutcome::Stored },
-            Accepted::Repeat(id) => Receipt { id, outcome: ReceiptOutcome::Repeat },
-            Accepted::Conflict(id) => Receipt { id, outcome: ReceiptOutcome::Conflict },
-        });
-        Ok(receipts.inspect(|receipt| self.count(receipt)).collect())
+        match &self.relay {
+            Some(relay) if cursor.is_none() => self.relay(relay, arrivals).await,
+            _ => self.store(arrivals, cursor, fence).await,
+        }
     }
 
     async fn finished_under(&self, name: &str, fence: Option<Fence>) -> Result<(), Fault> {

@@ -1,8 +1,8 @@
 //! One message's life: taken in, decoded, through the steps, to each destination, settled.
 //!
 //! `spec` is what a pipeline's YAML says, `load` reads a whole hub's folder. `intake` stores what sources bring, `stage` runs the
-//! steps, `delivery` brings messages to their targets, `decide` says what follows from a fault. `direct` is the shorter way where
-//! the ends allow it. `process` is the pure middle that production, `cases` and `simulation` share.
+//! steps, `delivery` brings messages to their targets, `decide` says what follows from a fault. `direct` and `relay` are shorter ways
+//! where the ends allow them. `process` is the pure middle that production, `cases` and `simulation` share.
 
 mod cases;
 mod condition;
@@ -15,6 +15,7 @@ mod load;
 mod mask;
 mod memory;
 mod process;
+mod relay;
 mod reply;
 mod spec;
 mod stage;
@@ -29,6 +30,7 @@ pub use intake::Gate;
 pub use load::{Configuration, Loaded, load, load_hub, refuses};
 pub use mask::{mask, pseudonym};
 pub use memory::Memory;
+pub use relay::Relay;
 pub use spec::{Dedupe, Destination, OnError, OrderBy, Pipeline, Then, shape};
 pub use stage::Stage;
 

@@ -3,6 +3,7 @@
 //! A source hands arrivals to its [`Receiver`] and tells its peer "accepted" only after it answers. A target delivers one
 //! message and says what to do after a fault. Siblings do not know each other.
 
+pub mod amqp;
 pub mod file;
 pub mod http;
 pub mod raccord;
@@ -26,7 +27,7 @@ use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
 /// The protocols a pipeline can name, in the order of the reference page.
-pub static ALL: &[&ProtocolKind] = &[&file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
+pub static ALL: &[&ProtocolKind] = &[&amqp::KIND, &file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
 
 /// What a source gives to the hub.
 #[derive(Clone, Debug)]
@@ -126,6 +127,12 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Has a peer that keeps each message until [`Receiver::receive`] has answered for it, and gives it again otherwise: then a
+    /// message may be delivered before anything is stored.
+    fn acknowledges(&self) -> bool {
+        false
+    }
+
     /// What no other source may have too, in words for a person: `POST /orders`.
     fn claims(&self) -> Vec<String> {
         Vec::new()
@@ -197,6 +204,11 @@ pub trait Target: Send + Sync {
     /// Most messages worth giving to `deliver_all`.
     fn batch(&self) -> usize {
         1
+    }
+
+    /// Takes several calls of `deliver_all` at once, and `Ok` means that its peer has each message for good.
+    fn confirms_together(&self) -> bool {
+        false
     }
 
     /// A target that can take back what was not committed: see [`Checkpointed`].

@@ -8,6 +8,7 @@ pub mod broker;
 #[cfg(test)]
 pub mod conformance;
 pub mod embedded;
+pub mod rabbitmq;
 pub mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};

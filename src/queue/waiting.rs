@@ -78,6 +78,8 @@ pub struct Waiting {
     pub reading: bool,
     /// Readings begun, so that a test sees whether it reads in vain.
     pub readings: u64,
+    /// Counts restarts: what a reading begun before one found is worth nothing.
+    pub generation: u64,
     /// Another consumer has taken the queue.
     pub replaced: bool,
     /// What stopped the last reading.
@@ -104,6 +106,7 @@ pub struct Waiting {
 struct Inside {
     key: Option<Text>,
     bytes: usize,
+    out: bool,
 }
 
 /// A key with an entry on its way, waiting or held.
@@ -147,6 +150,7 @@ impl Waiting {
             tail,
             reading: false,
             readings: 0,
+            generation: 0,
             replaced: false,
             fault: None,
             window,
@@ -166,6 +170,11 @@ impl Waiting {
     /// Up to `most` entries that may go out; they are out from now on.
     pub fn give(&mut self, most: usize) -> Vec<Entry> {
         let count = most.min(self.ready.len());
+        for entry in self.ready.range(..count) {
+            if let Some(inside) = self.inside.get_mut(&entry.at.number()) {
+                inside.out = true;
+            }
+        }
         self.ready.drain(..count).collect()
     }
 
@@ -232,6 +241,54 @@ impl Waiting {
         }
         self.enter(number, entry.entry.key.clone(), entry.entry.body.len());
         self.admit(entry);
+    }
+
+    /// What is known of a number taken from the loads, before its bytes are read.
+    pub fn meet_load(
+        &mut self,
+        number: i64,
+        key: Option<Text>,
+        due: Option<Timestamp>,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Met {
+        if let Some(due) = due.filter(|due| *due > now) {
+            self.wait(number, key, due);
+            return Met::Pass;
+        }
+        if !self.fits(bytes) {
+            return Met::Stop;
+        }
+        self.enter(number, key, bytes);
+        Met::Take
+    }
+
+    /// The bytes of an entry that was taken could not be read: later.
+    pub fn load_again(&mut self, number: i64) {
+        if self.inside.contains_key(&number) {
+            let key = self.leave(number);
+            self.loads.push_front((number, key));
+        }
+    }
+
+    /// Numbers that are out.
+    pub fn out(&self) -> Vec<i64> {
+        self.inside.iter().filter(|(_, inside)| inside.out).map(|(number, _)| *number).collect()
+    }
+
+    /// Meets everything anew, since someone else has changed it. What is out stays out, if it is `stored` still.
+    pub fn restart(&mut self, tail: i64, held: Vec<Text>, stored: impl Fn(i64) -> bool) {
+        let mut anew = Waiting::new(self.queue, tail, self.window, held);
+        (anew.generation, anew.readings) = (self.generation + 1, self.readings);
+        for (number, inside) in self.inside.drain().filter(|(number, inside)| inside.out && stored(*number)) {
+            anew.enter(number, inside.key, inside.bytes);
+            if let Some(inside) = anew.inside.get_mut(&number) {
+                inside.out = true;
+            }
+            // The cursor passes it.
+            anew.again.insert(number);
+        }
+        *self = anew;
     }
 
     /// A number that is no longer in the file: settled elsewhere. Its key goes on.
@@ -393,7 +450,7 @@ impl Waiting {
             (lane.busy, lane.waits) = (true, false);
         }
         self.inside_bytes += bytes;
-        self.inside.insert(number, Inside { key, bytes });
+        self.inside.insert(number, Inside { key, bytes, out: false });
     }
 
     fn wait(&mut self, number: i64, key: Option<Text>, due: Timestamp) {

@@ -40,6 +40,7 @@ pub async fn ledger<P: LedgerPlace>(new_place: impl Fn() -> P) {
     an_end_is_told_once(&new_place()).await;
     an_old_fence_keeps_nothing(&new_place()).await;
     what_is_parked_comes_back_in_its_order(&new_place()).await;
+    a_replay_from_elsewhere_goes_first(&new_place()).await;
     leases_have_one_holder(&new_place()).await;
 }
 
@@ -542,6 +543,41 @@ async fn what_is_parked_comes_back_in_its_order<P: LedgerPlace>(place: &P) {
     assert_eq!(ledger.keys("q#1").await.expect("they can be listed"), [key("m", 0, true)]);
     ledger.release("q#1", "m").await.expect("it can be released");
     assert_eq!(ledger.keys("q#1").await.expect("they can be listed"), []);
+}
+
+/// What stopped the key came from a broker: it has no place here before the hold.
+async fn a_replay_from_elsewhere_goes_first<P: LedgerPlace>(place: &P) {
+    for stop_between in [false, true] {
+        let mut engine = engine_of(&place.ledger().await);
+        let park =
+            |body: &str| Settlement { parked: vec![(entry("q#1", Some("k"), body), 0)], ..Settlement::default() };
+        let dead = dead_letter(&entry("q#1", Some("k"), "k1"));
+        let held = vec![("q#1".into(), "k".into())];
+        settle(&engine, Settlement { dead: vec![dead.clone()], held, ..park("k2") }).await;
+        settle(&engine, park("k3")).await;
+        let mut consumer = consume(&engine, "q#1").await;
+        nothing_comes(&mut consumer).await;
+        if stop_between {
+            drop((consumer, engine));
+            engine = engine_of(&place.ledger().await);
+            consumer = consume(&engine, "q#1").await;
+        }
+        settle(&engine, park("k4")).await;
+        let replay = Settlement { dead_ended: vec![dead.message], outputs: vec![dead.replay], ..Settlement::default() };
+        settle(&engine, replay).await;
+        let first = take(&mut consumer, 1).await;
+        assert_eq!(bodies(&first), ["k1"]);
+        // Its place is its own, also after a stop.
+        drop((consumer, engine));
+        engine = engine_of(&place.ledger().await);
+        consumer = consume(&engine, "q#1").await;
+        for expected in ["k1", "k2", "k3", "k4"] {
+            let next = take(&mut consumer, 1).await;
+            assert_eq!(bodies(&next), [expected]);
+            end(&engine, &next).await;
+        }
+        assert_eq!(engine.queue.entries("q#1").await.expect("they can be counted"), 0);
+    }
 }
 
 async fn leases_have_one_holder<P: LedgerPlace>(place: &P) {

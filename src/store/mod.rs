@@ -2,7 +2,6 @@
 //!
 //! The embedded engine keeps queue and store in one SQLite file, so a [`Settlement`] is one transaction.
 
-mod conflict;
 #[cfg(test)]
 pub mod conformance;
 pub mod distributed;
@@ -11,6 +10,8 @@ mod instances;
 mod ledger;
 #[cfg(test)]
 mod model;
+mod postgres;
+mod repeats;
 #[cfg(test)]
 pub mod scenario;
 mod sqlite;
@@ -26,9 +27,10 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::queue::{EntryRef, NewEntry, Queue};
 use crate::steps::{Group, GroupKey};
 
-use conflict::conflict;
+pub use distributed::open_distributed;
 pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
+pub use postgres::open as open_postgres;
 pub use sqlite::{open, open_ledger as open_sqlite_ledger};
 
 /// Everything that becomes true at once, or not at all.
@@ -64,6 +66,13 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// The message of a dead letter that stops this key, though its entry may have come from elsewhere.
+    fn stops(&self, queue: &str, key: &Text) -> Option<MessageId> {
+        let replays = self.dead.iter().map(|dead| &dead.replay);
+        let mut stopping = replays.filter(|replay| replay.queue == queue && replay.key.as_ref() == Some(key));
+        stopping.next().map(|replay| replay.message)
+    }
+
     /// Adds what another settlement, of other inputs, makes true.
     pub fn join(&mut self, other: Settlement) {
         self.ended.extend(other.ended);

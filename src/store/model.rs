@@ -53,6 +53,15 @@ impl Model {
         Model { disk: Arc::default(), clock: Clock::simulated(Timestamp::UNIX_EPOCH) }
     }
 
+    /// Gives a lease to somebody else.
+    pub fn steal(&self, name: &Text) {
+        if let Some(lease) = self.disk().leases.get_mut(name) {
+            lease.epoch += 1;
+            lease.holder = Some("thief".into());
+            lease.until = Instant::now() + Duration::from_secs(60);
+        }
+    }
+
     fn disk(&self) -> std::sync::MutexGuard<'_, Disk> {
         self.disk.lock().expect("the model does not panic")
     }
@@ -339,8 +348,7 @@ impl Ledger for Model {
         for name in &beat.take {
             let lease = leases.entry(name.clone()).or_insert(Held { epoch: 0, holder: None, until: now });
             if lease.holder.is_none() {
-                *lease =
-                    Held { epoch: lease.epoch + 1, holder: Some(beat.instance.clone()), until: now + beat.lives };
+                *lease = Held { epoch: lease.epoch + 1, holder: Some(beat.instance.clone()), until: now + beat.lives };
             }
         }
         if beat.leaves {
@@ -361,7 +369,11 @@ impl Ledger for Model {
                     name: other.name.clone(),
                     revision: other.revision.clone(),
                     seen: self.clock.now(),
-                    holds: Vec::new(),
+                    holds: leases
+                        .iter()
+                        .filter(|(_, lease)| lease.holder.as_ref() == Some(&other.instance))
+                        .map(|(name, _)| name.clone())
+                        .collect(),
                     this: other.instance == beat.instance,
                 })
                 .collect(),

@@ -16,6 +16,9 @@ pub enum LogFormat {
 /// Starts logging to standard error. `RACCORD_LOG` filters as `info,raccord::protocols=debug` does. A second call does nothing.
 pub fn start_logs(format: LogFormat) {
     let filter = EnvFilter::try_from_env("RACCORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // lapin writes returned messages with their content, and at `trace` the login; what it has to say stands in our faults.
+    let quiet = "lapin=off".parse().expect("a constant directive");
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A log that cannot be written (its disk is full) is told nowhere: telling it on the same standard error would panic.
     let builder = builder.log_internal_errors(false);

@@ -28,6 +28,10 @@ pub struct Metrics {
     pub instances: IntGauge,
     /// Of these, those that run another configuration than this one.
     pub instances_differing: IntGauge,
+    broker_up: IntGaugeVec,
+    broker_blocked: IntGauge,
+    broker_unconfirmed: IntGauge,
+    broker_events: IntCounterVec,
     /// Unix time of the configuration in use.
     pub config_loaded: IntGauge,
 }
@@ -57,6 +61,28 @@ pub struct DestinationMetrics {
     pub seconds: Histogram,
     /// 1 while deliveries go through; 0 while the lane is paused for its peer.
     pub up: IntGauge,
+}
+
+/// What is seen of the broker of a distributed queue.
+#[derive(Clone, Debug)]
+pub struct BrokerMetrics {
+    /// 1 while there is a connection to publish over.
+    pub publishing: IntGauge,
+    /// 1 while there is a connection to consume over.
+    pub consuming: IntGauge,
+    /// 1 while the broker takes nothing: it is short of memory or disk.
+    pub blocked: IntGauge,
+    pub unconfirmed: IntGauge,
+    pub returned: IntCounter,
+    pub redelivered: IntCounter,
+    pub reconnects: IntCounter,
+}
+
+/// Counts that nobody scrapes.
+impl Default for BrokerMetrics {
+    fn default() -> BrokerMetrics {
+        Metrics::default().broker()
+    }
 }
 
 impl Default for Metrics {
@@ -122,6 +148,31 @@ impl Default for Metrics {
                 &registry,
                 single("raccord_instances_differing", "Instances that run another configuration than this one."),
             ),
+            broker_up: add(
+                &registry,
+                gauge("raccord_broker_up", "1 while there is a connection to the broker, by what it is for.", &["for"]),
+            ),
+            broker_blocked: add(
+                &registry,
+                IntGauge::new(
+                    "raccord_broker_blocked",
+                    "1 while the broker takes no messages, short of memory or disk.",
+                )
+                .expect("a constant definition"),
+            ),
+            broker_unconfirmed: add(
+                &registry,
+                IntGauge::new("raccord_broker_unconfirmed", "Messages published and not confirmed yet.")
+                    .expect("a constant definition"),
+            ),
+            broker_events: add(
+                &registry,
+                counter(
+                    "raccord_broker_events_total",
+                    "Messages the broker returned or delivered again, and connections made anew.",
+                    &["event"],
+                ),
+            ),
             config_loaded: add(
                 &registry,
                 single("raccord_config_loaded_timestamp_seconds", "When the configuration in use was loaded."),
@@ -156,6 +207,19 @@ impl Metrics {
             retries: self.retries.with_label_values(&[pipeline, destination]),
             seconds: self.delivery_seconds.with_label_values(&[pipeline, destination]),
             up: self.up.with_label_values(&[pipeline, destination]),
+        }
+    }
+
+    pub fn broker(&self) -> BrokerMetrics {
+        let event = |word| self.broker_events.with_label_values(&[word]);
+        BrokerMetrics {
+            publishing: self.broker_up.with_label_values(&["publish"]),
+            consuming: self.broker_up.with_label_values(&["consume"]),
+            blocked: self.broker_blocked.clone(),
+            unconfirmed: self.broker_unconfirmed.clone(),
+            returned: event("returned"),
+            redelivered: event("redelivered"),
+            reconnects: event("reconnect"),
         }
     }
 

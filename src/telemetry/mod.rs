@@ -4,4 +4,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, start_logs};
-pub use metrics::{DestinationMetrics, Metrics, PipelineMetrics};
+pub use metrics::{BrokerMetrics, DestinationMetrics, Metrics, PipelineMetrics};

@@ -118,11 +118,6 @@ impl Instance {
         self.hub = HubProcess::start(&self.folder).await;
     }
 
-    /// Starts it again, and waits for nothing.
-    fn spawn_again(&mut self) {
-        self.hub = HubProcess::spawn_run(&self.folder);
-    }
-
     fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.hub.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
         rustix::process::kill_process(id, signal).expect("the process is ours");

@@ -1,5 +1,6 @@
 //! The tests that look at the whole: one binary, one file a subject.
 
+mod amqp;
 mod bad_input;
 mod check;
 mod commands;

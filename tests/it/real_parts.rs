@@ -1,5 +1,6 @@
 //! The tests' own servers do what the tests need of them: they start, carry a message and a row, break and come back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,9 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use super::parts::certificates::Authority;
 use super::parts::postgres::{self, Postgres};
 use super::parts::proxy::{Mode, Proxy};
-use super::parts::rabbitmq::{self, Rabbit};
+use super::parts::rabbitmq::{self, Rabbit, Tls};
 
 #[test]
 fn a_message_goes_through_the_shared_broker() {
@@ -143,4 +145,18 @@ async fn a_proxy_forwards_swallows_cuts_and_comes_back() {
 async fn echoed(stream: &mut TcpStream) -> Option<u8> {
     stream.write_all(&[7]).await.ok()?;
     timeout(Duration::from_millis(500), stream.read_u8()).await.ok()?.ok()
+}
+
+#[test]
+fn private_servers_speak_tls() {
+    let authority = Arc::new(Authority::new());
+    let options = rabbitmq::Options { tls: Some(Tls::of(&authority, false)), ..rabbitmq::Options::default() };
+    let rabbit = Rabbit::private(&options);
+    assert!(
+        rabbit.log().contains(&format!("TLS (SSL) listener on 127.0.0.1:{}", rabbit.tls_port())),
+        "{}",
+        rabbit.log()
+    );
+    let postgres = Postgres::private(&postgres::Options { tls: Some(authority), ..postgres::Options::default() });
+    assert_eq!(postgres.database().query("show ssl"), [[Some("on".to_owned())]]);
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | a broker | [`rabbitmq::Rabbit::shared`], [`rabbitmq::Rabbit::private`], [`rabbitmq::Rabbit::cluster`] |
 //! | a database | [`postgres::Postgres::shared`], [`postgres::Postgres::private`] |
+//! | certificates for the private ones | [`certificates::Authority`] |
 //! | a broken network | [`proxy::Proxy`] |
 //!
 //! `RACCORD_TEST_AMQP` and `RACCORD_TEST_POSTGRES` name servers to use in place of the shared ones; private ones are
@@ -15,6 +16,7 @@
 //! test that needs its runtime meanwhile wraps them in `tokio::task::spawn_blocking`.
 #![allow(dead_code, reason = "unit tests, whole tests and benchmarks each use their part of it")]
 
+pub mod certificates;
 mod http;
 mod install;
 pub mod postgres;

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::process::Signal;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use super::certificates::Authority;
 use super::server::{Folder, free_port, listens, lock, use_shared, wait_for};
 use super::{install, server};
 
@@ -18,12 +19,14 @@ use super::{install, server};
 const USER: &str = "raccord";
 
 /// What a private server is started with, beside its port and folders.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Lines for `postgresql.conf`, such as `max_connections = 10`.
     pub config: Vec<String>,
     /// Puts the data on a disk of its own of so many megabytes (at least 64), so that it can be filled. As root only.
     pub disk_mb: Option<u32>,
+    /// Also takes encrypted connections, with a certificate of this authority for `localhost` and `127.0.0.1`.
+    pub tls: Option<Arc<Authority>>,
 }
 
 /// One server. A private one ends when its last clone is dropped.
@@ -84,7 +87,8 @@ impl Postgres {
 
     fn start_shared() -> Postgres {
         // Nobody kills this one, so that syncing would protect nothing; private ones sync.
-        let options = Options { config: vec!["fsync = off".into(), "max_connections = 200".into()], disk_mb: None };
+        let options =
+            Options { config: vec!["fsync = off".into(), "max_connections = 200".into()], ..Options::default() };
         let postgres = Postgres::prepare(Folder::shared("postgres"), &options);
         postgres.start();
         // Written last: a server whose port is told has started.
@@ -134,6 +138,18 @@ impl Postgres {
             "max_wal_size = 64MB".into(),
             "log_min_messages = warning".into(),
         ];
+        if let Some(authority) = &options.tls {
+            let issued = authority.server(&["localhost", "127.0.0.1"]);
+            for (name, pem) in
+                [("server.crt", &issued.certificate), ("server.key", &issued.key), ("root.crt", &authority.pem())]
+            {
+                let file = data.join(name);
+                std::fs::write(&file, pem).expect("the folder was just made");
+                std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
+                account.give(&file);
+            }
+            config.extend(["ssl = on".to_owned(), "ssl_ca_file = 'root.crt'".into()]);
+        }
         config.extend(options.config.iter().cloned());
         let file = data.join("postgresql.auto.conf");
         std::fs::write(&file, config.join("\n") + "\n").expect("the folder was just made");

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::certificates::Authority;
 use super::http::Place;
 use super::server::{Folder, free_port, listens, lock, use_shared, wait_for};
 use super::{install, server};
@@ -32,6 +33,14 @@ pub struct Tls {
     pub key: String,
     /// Whether a client without a certificate is turned away.
     pub client_must_show_one: bool,
+}
+
+impl Tls {
+    /// For a broker at `localhost` and `127.0.0.1`.
+    pub fn of(authority: &Authority, client_must_show_one: bool) -> Tls {
+        let issued = authority.server(&["localhost", "127.0.0.1"]);
+        Tls { authority: authority.pem(), certificate: issued.certificate, key: issued.key, client_must_show_one }
+    }
 }
 
 /// One broker. It ends when the last clone of a private one is dropped.
@@ -409,6 +418,11 @@ impl Vhost {
     pub fn url_through(&self, port: u16) -> String {
         let Place { user, password, .. } = self.rabbit.api();
         format!("amqp://{user}:{password}@{}:{port}/{}", self.rabbit.host(), self.name)
+    }
+
+    /// The same with TLS, for a broker started with [`Options::tls`].
+    pub fn tls_url(&self) -> String {
+        self.url_through(self.rabbit.tls_port()).replacen("amqp:", "amqps:", 1)
     }
 
     /// The same as another user.

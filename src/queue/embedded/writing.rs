@@ -61,6 +61,14 @@ impl Writing<'_> {
         Ok(EntryRef::new(id, number))
     }
 
+    /// A number at the end of a queue, for an entry that comes later.
+    pub fn draw(&mut self, queue: &Text) -> Result<EntryRef, Fault> {
+        let id = self.queues.id(self.connection, queue)?;
+        let queue = self.queues.get_mut(id)?;
+        queue.last += 1;
+        Ok(EntryRef::new(id, queue.last))
+    }
+
     /// Stores an entry at the number it had before it was ended, ahead of its key.
     pub fn store_at(&mut self, at: EntryRef, new: &NewEntry) -> Result<(), Fault> {
         let queue = self.queues.get_mut(at.queue())?;

@@ -113,6 +113,15 @@ pub struct Input {
     pub stored: Timestamp,
 }
 
+/// How a settle begins.
+pub enum Begin {
+    Begun(Vec<Input>),
+    /// Another settle of one of them is under way; nothing was marked.
+    Busy,
+    /// One of them is not out (any more); nothing was marked.
+    Gone,
+}
+
 /// What became of an input, once that is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
@@ -402,8 +411,8 @@ impl Feed {
         self.items.get(&at.0).map(|item| item.entry.message)
     }
 
-    /// Marks inputs as being settled; `None`, and nothing marked, where one is not out (any more).
-    pub fn begin(&mut self, refs: &[EntryRef]) -> Option<Vec<Input>> {
+    /// Marks inputs as being settled.
+    pub fn begin(&mut self, refs: &[EntryRef]) -> Begin {
         let mut inputs = Vec::with_capacity(refs.len());
         for (index, at) in refs.iter().enumerate() {
             match self.items.get_mut(&at.0) {
@@ -418,13 +427,14 @@ impl Feed {
                         stored: item.stored,
                     });
                 }
-                _ => {
+                found => {
+                    let busy = found.is_some_and(|item| item.settling);
                     self.unbegin(&refs[..index]);
-                    return None;
+                    return if busy { Begin::Busy } else { Begin::Gone };
                 }
             }
         }
-        Some(inputs)
+        Begin::Begun(inputs)
     }
 
     /// The settle failed, nothing was kept: the inputs are out as before.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::settle::{keys_of, publication};
 use super::{Gap, Shared};
-use crate::message::{Fault, MessageId, Text, Value};
-use crate::store::{Accepted, Claim, Claimed, Event, Fence, Hop, Intake, Settlement, Stored, conflict};
+use crate::message::{Fault, Text, Value};
+use crate::store::{Accepted, Claim, Claimed, Fence, Intake, Settlement, Stored, repeats};
 
 /// Come back after: the queue may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -37,30 +37,31 @@ impl Shared {
             let told = match seen {
                 Claimed::Repeat(first) => Accepted::Repeat(first),
                 Claimed::Conflict => {
-                    let mut letter = conflict(&arrival, message, now);
+                    let mut letter = repeats::conflict(&arrival, message, now);
                     let told = Accepted::Conflict(letter.message);
                     letter.replay.queue = self.ledger_queue(&letter.replay).await?;
                     commit.dead.push(letter);
                     told
                 }
-                Claimed::Taken => {
-                    match arrival.stored {
-                        Stored::Entry(entry) => {
-                            let line = self.line(&entry.queue).await?;
-                            let lane = self.lane_of(&line, entry.key.as_ref(), entry.message);
-                            publications.push(publication(&line, lane, &entry, now));
-                        }
-                        Stored::Dead(mut letter) => {
-                            letter.replay.queue = self.ledger_queue(&letter.replay).await?;
-                            commit.dead.push(*letter);
-                        }
-                    }
-                    commit.claimed.extend(arrival.claim);
-                    Accepted::New(message)
-                }
+                Claimed::Taken => Accepted::New(message),
             };
-            tell(&arrival.hops, told, &mut commit.hops);
+            commit.hops.extend(repeats::hops(&arrival, told));
             accepted.push(told);
+            if seen != Claimed::Taken {
+                continue;
+            }
+            match arrival.stored {
+                Stored::Entry(entry) => {
+                    let line = self.line(&entry.queue).await?;
+                    let lane = self.lane_of(&line, entry.key.as_ref(), entry.message);
+                    publications.push(publication(&line, lane, &entry, now));
+                }
+                Stored::Dead(mut letter) => {
+                    letter.replay.queue = self.ledger_queue(&letter.replay).await?;
+                    commit.dead.push(*letter);
+                }
+            }
+            commit.claimed.extend(arrival.claim);
         }
         commit.cursors.extend(cursor);
         self.check_fences(&commit)?;
@@ -133,14 +134,4 @@ impl Shared {
         }
         Ok(seen)
     }
-}
-
-/// The journal says what became of an arrival, which its sender could not know.
-fn tell(hops: &[Hop], accepted: Accepted, journal: &mut Vec<Hop>) {
-    let (event, message): (Event, MessageId) = match accepted {
-        Accepted::New(_) => return journal.extend_from_slice(hops),
-        Accepted::Repeat(message) => (Event::Repeat, message),
-        Accepted::Conflict(message) => (Event::Conflict, message),
-    };
-    journal.extend(hops.first().map(|first| Hop { event, message, ..first.clone() }));
 }

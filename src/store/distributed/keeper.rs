@@ -81,7 +81,8 @@ impl Keeper {
     /// Follows the turns of `name`, which this instance wants from now on until [`Keeper::unwant`].
     pub fn want(&self, name: &Text) -> watch::Receiver<Option<Turn>> {
         let mut state = self.state();
-        let wanted = state.wanted.entry(name.clone()).or_insert_with(|| Wanted { by: 0, turn: watch::Sender::new(None) });
+        let wanted =
+            state.wanted.entry(name.clone()).or_insert_with(|| Wanted { by: 0, turn: watch::Sender::new(None) });
         wanted.by += 1;
         let receiver = wanted.turn.subscribe();
         drop(state);
@@ -145,7 +146,10 @@ impl Keeper {
             Err(fault) => {
                 let silent = std::mem::replace(&mut self.state().silent, true);
                 if !silent {
-                    warn!(code = fault.code(), "the database does not answer: what one instance does alone may pass on: {fault}");
+                    warn!(
+                        code = fault.code(),
+                        "the database does not answer: what one instance does alone may pass on: {fault}"
+                    );
                 }
                 self.expire();
                 false
@@ -170,7 +174,10 @@ impl Keeper {
             }
         }
         if let Err(fault) = self.beat().await {
-            warn!(code = fault.code(), "could not pass on what only one instance does; others take it shortly: {fault}");
+            warn!(
+                code = fault.code(),
+                "could not pass on what only one instance does; others take it shortly: {fault}"
+            );
         }
     }
 

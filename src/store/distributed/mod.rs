@@ -13,6 +13,7 @@ mod feed;
 mod intake;
 mod keeper;
 mod lanes;
+mod opening;
 mod pump;
 mod settle;
 mod share;
@@ -35,8 +36,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Ledger, Retention,
-    Settlement, Store,
+    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Ledger,
+    Retention, Settlement, Store,
 };
 use crate::clock::Clock;
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -45,6 +46,7 @@ use crate::queue::{Consumer, Depth, Entry, Queue, Sharing, Window};
 use crate::steps::{Group, GroupKey};
 use feed::{Feed, LaneNumber, ledger_name};
 use keeper::Keeper;
+pub use opening::open_distributed;
 use turns::Turns;
 
 /// The ledger's cursor that lists the queues and how they are shared.
@@ -86,7 +88,12 @@ fn start(
     let stop = CancellationToken::new();
     // Numbers of entries are told apart from those of any former or other instance.
     let drawn = MessageId::draw();
-    let first = i64::from(u32::from_be_bytes([drawn.as_bytes()[0] & 0x7f, drawn.as_bytes()[1], drawn.as_bytes()[2], drawn.as_bytes()[3]]));
+    let first = i64::from(u32::from_be_bytes([
+        drawn.as_bytes()[0] & 0x7f,
+        drawn.as_bytes()[1],
+        drawn.as_bytes()[2],
+        drawn.as_bytes()[3],
+    ]));
     let keeper = Keeper::new(ledger.clone(), options.name.clone(), options.lives);
     let shared = Arc::new(Shared {
         broker,

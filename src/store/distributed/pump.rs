@@ -26,10 +26,7 @@ pub fn begin(shared: &Arc<Shared>, line: &Arc<Line>, window: Window) -> Consumin
     let stop = shared.stop.child_token();
     let tasks = TaskTracker::new();
     let lanes = shared.lanes(line);
-    let part = Window {
-        entries: (window.entries / lanes.len()).max(1),
-        bytes: (window.bytes / lanes.len()).max(1),
-    };
+    let part = Window { entries: (window.entries / lanes.len()).max(1), bytes: (window.bytes / lanes.len()).max(1) };
     for number in lanes {
         let lane = Lane { shared: shared.clone(), line: line.clone(), number, window: part };
         let stop = stop.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::feed::{Became, From, Input, ToAck, stale};
+use super::feed::{Became, Begin, From, Input, ToAck, stale};
 use super::pump::delayed;
 use super::{Gap, Line, Shared, waves};
 use crate::clock::later;
@@ -60,7 +60,7 @@ impl Shared {
         let exact = is_exact(settlement);
         let retries: BTreeMap<EntryRef, &Retry> = settlement.retries.iter().map(|retry| (retry.at, retry)).collect();
         for (line, refs) in self.lines_of(settlement)? {
-            let inputs = line.feed().begin(&refs).ok_or_else(stale)?;
+            let inputs = begin(&line, &refs).await?;
             begun.0.push((line.clone(), refs));
             let mut outcomes = Vec::with_capacity(inputs.len());
             for input in inputs {
@@ -90,7 +90,9 @@ impl Shared {
         if left.is_empty() {
             return Ok(found);
         }
-        let lines: Vec<_> = self.lines().values().cloned().collect();
+        let mut lines: Vec<_> = self.lines().values().cloned().collect();
+        // All begin in the same order, so that no two wait for each other.
+        lines.sort_by(|one, other| one.queue.cmp(&other.queue));
         for line in lines {
             let (here, elsewhere) = {
                 let feed = line.feed();
@@ -244,8 +246,23 @@ impl Shared {
     }
 }
 
+/// The inputs of one queue, once no other settle of them is under way.
+async fn begin(line: &Line, refs: &[EntryRef]) -> Result<Vec<Input>, Fault> {
+    loop {
+        let ended = line.idle.notified();
+        match line.feed().begin(refs) {
+            Begin::Begun(inputs) => return Ok(inputs),
+            Begin::Gone => return Err(stale()),
+            Begin::Busy => {}
+        }
+        ended.await;
+    }
+}
+
 /// The keys of entries, with their queues.
-pub(super) fn keys_of<'a>(entries: impl Iterator<Item = &'a NewEntry>) -> Vec<(crate::message::Text, crate::message::Text)> {
+pub(super) fn keys_of<'a>(
+    entries: impl Iterator<Item = &'a NewEntry>,
+) -> Vec<(crate::message::Text, crate::message::Text)> {
     entries.filter_map(|entry| Some((entry.queue.clone(), entry.key.clone()?))).collect()
 }
 

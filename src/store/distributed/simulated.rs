@@ -257,4 +257,3 @@ impl std::fmt::Debug for SimulatedBroker {
         Ok(())
     }
 }
-

@@ -30,7 +30,8 @@ impl Turns {
         names.dedup();
         let mut taken = Taken { turns: self, taken: Vec::with_capacity(names.len()) };
         for name in names {
-            let line = self.lines.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
+            let line =
+                self.lines.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
             taken.taken.push((name, line.lock_owned().await));
         }
         taken

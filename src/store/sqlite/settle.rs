@@ -13,7 +13,7 @@ use super::{Reply, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
 use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
-use crate::store::{Accepted, conflict, Claim, Claimed, Event, Hop, Intake, Retention, Settlement, Stored};
+use crate::store::{Accepted, Claim, Claimed, Intake, Retention, Settlement, Stored, repeats};
 
 /// Come back after: the quota or the disk may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -145,7 +145,10 @@ impl StoreWork {
             cursors::write(writing.connection, name, value)?;
         }
         for (arrival, accepted) in arrivals.iter().zip(&accepted) {
-            self.tell(&arrival.hops, *accepted);
+            match accepted {
+                Accepted::New(_) => self.journal.add(&arrival.hops),
+                Accepted::Repeat(_) | Accepted::Conflict(_) => self.journal.add(&repeats::hops(arrival, *accepted)),
+            }
         }
         Ok(accepted)
     }
@@ -160,24 +163,12 @@ impl StoreWork {
         Err(Fault::retry("STORE-FULL", sentence).after(FULL_FOR))
     }
 
-    /// The journal says what became of an arrival, which its sender could not know.
-    fn tell(&mut self, hops: &[Hop], accepted: Accepted) {
-        let (event, message) = match accepted {
-            Accepted::New(_) => {
-                self.journal.add(hops);
-                return;
-            }
-            Accepted::Repeat(message) => (Event::Repeat, message),
-            Accepted::Conflict(message) => (Event::Conflict, message),
-        };
-        if let Some(first) = hops.first() {
-            self.journal.add(&[Hop { event, message, ..first.clone() }]);
-        }
-    }
-
     fn settle(&mut self, settlement: &Settlement, writing: &mut Writing<'_>) -> Result<(), Fault> {
         for (queue, key) in &settlement.held {
-            let stopped = stopped_by(&settlement.ended, queue, key, writing)?;
+            let stopped = match stopped_by(&settlement.ended, queue, key, writing)? {
+                None => stopped_outside(settlement, queue, key, writing)?,
+                stopped => stopped,
+            };
             writing.hold(queue, key, stopped)?;
         }
         for at in &settlement.ended {
@@ -225,7 +216,7 @@ fn accept(arrival: &Intake, writing: &mut Writing<'_>) -> Result<Accepted, Fault
     match arrival.claim.as_ref().map(|claim| claims::claim(writing, claim, false)).transpose()? {
         Some(Seen::Same(first)) => return Ok(Accepted::Repeat(first)),
         Some(Seen::Other) => {
-            let conflict = conflict(arrival, message, writing.now);
+            let conflict = repeats::conflict(arrival, message, writing.now);
             dead_letters::write(writing.connection, &conflict)?;
             return Ok(Accepted::Conflict(conflict.message));
         }
@@ -253,6 +244,17 @@ fn stopped_by(
         }
     }
     Ok(None)
+}
+
+/// A key may be stopped by an entry that never waited here: its replay gets a place at the end as it is now.
+fn stopped_outside(
+    settlement: &Settlement,
+    queue: &Text,
+    key: &Text,
+    writing: &mut Writing<'_>,
+) -> Result<Option<(EntryRef, crate::message::MessageId)>, Fault> {
+    let Some(message) = settlement.stops(queue, key) else { return Ok(None) };
+    Ok(Some((writing.draw(queue)?, message)))
 }
 
 /// Removes dead letters that are dealt with. Where one had stopped its key, the key goes on, and its replay goes first:

@@ -1,10 +1,20 @@
-//! The dead letter of an arrival whose key stands for other content.
+//! Arrivals whose key was taken before: what is kept of them, in whatever database.
 
 use jiff::Timestamp;
 
-use super::{DeadLetter, Intake, Stored};
+use super::{Accepted, DeadLetter, Event, Hop, Intake, Stored};
 use crate::message::{MessageId, Text};
 use crate::queue::NewEntry;
+
+/// What the journal says of an arrival; its sender could not know what became of it.
+pub fn hops(arrival: &Intake, accepted: Accepted) -> Vec<Hop> {
+    let (event, message) = match accepted {
+        Accepted::New(_) => return arrival.hops.clone(),
+        Accepted::Repeat(message) => (Event::Repeat, message),
+        Accepted::Conflict(message) => (Event::Conflict, message),
+    };
+    arrival.hops.first().map(|first| Hop { event, message, ..first.clone() }).into_iter().collect()
+}
 
 /// An arrival whose key stands for other content. Its own id, so that both can be looked at and a replay is not taken for
 /// a repeat; the same conflict again is the same dead letter.
