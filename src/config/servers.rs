@@ -39,7 +39,7 @@ pub(super) fn check(file: &Node, hub: Option<&HubSettings>, reader: &mut Reader<
         if let Some(settings) = hub.and_then(|hub| Some(&hub.store.as_ref()?.postgres)) {
             check_tls(node, settings.tls.as_ref(), reader);
             check_schema(node, &settings.schema, reader);
-            within(node, "connections", settings.connections, 2..=500, reader);
+            within(node, "connections", settings.connections, 4..=500, reader);
             long_enough(node, "statement_within", settings.statement_within, reader);
         }
     }

@@ -4,6 +4,7 @@
 //! [`Hub::stop`] lets what is on its way arrive. `office` answers people (`raccord dead`, `send`, `status`), in the running hub
 //! or, without one, on its files.
 
+mod engine;
 mod health;
 mod lobby;
 mod office;
@@ -34,7 +35,7 @@ use crate::message::{Fault, Text};
 use crate::pipelines::{Configuration, Loaded, Memory, Works, load};
 use crate::protocols::Surroundings;
 use crate::protocols::http::Routes;
-use crate::store::{self, Engine, Retention};
+use crate::store::Retention;
 use crate::telemetry::Metrics;
 
 /// How often the store forgets what is past its time.
@@ -103,7 +104,7 @@ impl Hub {
             return Err(StartError::Configuration(Box::new(LoadedProblems(loaded))));
         };
         let listen = options.listen.clone().unwrap_or_else(|| configuration.hub.listen.to_string());
-        let data = data(&configuration.hub, &options);
+        let data = engine::data(&configuration.hub, &options);
         let (works, listener, socket) = if configuration.hub.is_distributed() {
             let listener = bind(&listen).await?;
             lobby::make_folder(&data)?;
@@ -188,7 +189,7 @@ impl Hub {
 
     /// The folder of what this instance keeps.
     fn data(&self) -> PathBuf {
-        data(&self.settings, &self.options)
+        engine::data(&self.settings, &self.options)
     }
 
     /// The tasks beside the pipelines: listener, office, sweep, watch.
@@ -206,20 +207,6 @@ impl Hub {
     }
 }
 
-fn data(settings: &HubSettings, options: &Options) -> PathBuf {
-    options.folder.join(settings.queue.clone().unwrap_or_default().folder)
-}
-
-/// Opens the engine that the configuration names.
-async fn open_engine(settings: &HubSettings, options: &Options) -> Result<Engine, Fault> {
-    let queue = settings.queue.clone().unwrap_or_default();
-    let folder = data(settings, options);
-    match &queue.rabbitmq {
-        None => store::open(&folder, &queue, options.clock.clone()),
-        Some(_) => Err(Fault::reconnect("HUB-WAITING", "this is where the distributed engine is opened")),
-    }
-}
-
 /// Says how each pipeline's queues are shared, before they are used.
 pub(crate) async fn declare(works: &Works, configuration: &Configuration) -> Result<(), Fault> {
     for (queue, sharing) in configuration.pipelines.values().flat_map(|pipeline| pipeline.queues()) {
@@ -231,11 +218,12 @@ pub(crate) async fn declare(works: &Works, configuration: &Configuration) -> Res
 /// Opens the engine of a configuration, with what runs on it.
 pub(crate) async fn open_works(configuration: &Configuration, options: &Options) -> Result<Works, Fault> {
     let queue = configuration.hub.queue.clone().unwrap_or_default();
-    let engine = open_engine(&configuration.hub, options).await?;
+    let metrics = Metrics::default();
+    let engine = engine::open(&configuration.hub, options, &metrics).await?;
     Ok(Works {
         engine,
         clock: options.clock.clone(),
-        metrics: Metrics::default(),
+        metrics,
         tables: configuration.tables.clone(),
         memory: Arc::new(Memory::new(queue.memory.bytes())),
         quota: u64::from(queue.quota),
