@@ -23,6 +23,9 @@ use crate::telemetry::Metrics;
 /// Whoever asks about health or metrics has an answer by then, whatever broker and database do.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
+/// How often an engine just opened is asked for its instances, 100 ms apart.
+const FIRST_LOOKS: u32 = 30;
+
 /// Serves until `stop`.
 pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken) {
     let own = Router::new()
@@ -56,12 +59,21 @@ impl Hub {
     pub async fn reasons_not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         reasons.extend(self.engine_ill().await.map(|fault| fault.to_string()));
+        if self.works.metrics.broker().blocked.get() == 1 {
+            let sentence = "the broker takes no messages now: it is short of memory or disk";
+            reasons.push(Fault::retry("AMQP-BLOCKED", sentence).to_string());
+        }
         reasons.extend(self.registry.ill().into_iter().map(|(pipeline, why)| format!("source of {pipeline}: {why}")));
         reasons
     }
 
     /// Why queue and store take nothing now.
     pub(super) async fn engine_ill(&self) -> Option<Fault> {
+        // Made when the queues were declared, and kept ever since.
+        let needed = self.settings.is_distributed() && !self.registry.is_empty();
+        if needed && self.works.metrics.broker().consuming.get() == 0 {
+            return Some(Fault::reconnect("AMQP-GONE", "there is no connection to the broker"));
+        }
         match tokio::time::timeout(ANSWER_WITHIN, self.works.engine.store.well()).await {
             Ok(well) => well.err(),
             Err(_) => Some(Fault::retry("HUB-WAITING", "queue and store do not answer")),
@@ -103,6 +115,18 @@ pub(super) async fn running_instances(works: &Works) -> Result<Vec<Instance>, Fa
     let mut instances = works.engine.instances.living().await?;
     instances.retain(|instance| !instance.revision.is_empty());
     Ok(instances)
+}
+
+/// As [`running_instances`], for who has just opened the engine and knows nobody yet.
+pub(super) async fn first_instances(works: &Works) -> Result<Vec<Instance>, Fault> {
+    for _ in 0..FIRST_LOOKS {
+        // This one is among them once the store has answered.
+        if !works.engine.instances.living().await?.is_empty() {
+            break;
+        }
+        works.clock.sleep(Duration::from_millis(100)).await;
+    }
+    running_instances(works).await
 }
 
 /// An embedded engine tells of no instance: there is this one.

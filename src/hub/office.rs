@@ -36,13 +36,16 @@ pub struct Office {
     pipelines: Vec<Arc<pipelines::Pipeline>>,
     /// The running hub, if there is one.
     hub: Option<Arc<Hub>>,
+    /// Other instances may share the queues.
+    distributed: bool,
 }
 
 impl Office {
     /// An office on the files of a hub that does not run.
     pub async fn open(configuration: &Configuration, options: &Options) -> Result<Office, Fault> {
         let works = open_works(configuration, options).await?;
-        Ok(Office { works, pipelines: configuration.pipelines.values().cloned().collect(), hub: None })
+        let pipelines = configuration.pipelines.values().cloned().collect();
+        Ok(Office { works, pipelines, hub: None, distributed: configuration.hub.is_distributed() })
     }
 
     /// Leaves shared queues as it found them; for an office without a hub.
@@ -51,7 +54,8 @@ impl Office {
     }
 
     fn of(hub: Arc<Hub>) -> Office {
-        Office { works: hub.works.clone(), pipelines: hub.registry.pipelines(), hub: Some(hub) }
+        let distributed = hub.settings.is_distributed();
+        Office { works: hub.works.clone(), pipelines: hub.registry.pipelines(), hub: Some(hub), distributed }
     }
 
     /// Answers a question: `{ "do": "dead.list", ... }`.
@@ -227,7 +231,11 @@ impl Office {
             Some(hub) => hub.engine_ill().await.is_some(),
             None => false,
         };
-        let instances = if ill { Vec::new() } else { health::running_instances(&self.works).await? };
+        let instances = match &self.hub {
+            Some(_) if ill => Vec::new(),
+            None if self.distributed => health::first_instances(&self.works).await?,
+            _ => health::running_instances(&self.works).await?,
+        };
         let mut list = Vec::new();
         for pipeline in &self.pipelines {
             let mut out = Map::new();
