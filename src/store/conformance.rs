@@ -465,7 +465,7 @@ async fn an_end_is_told_once<P: LedgerPlace>(place: &P) {
 }
 
 fn beat(instance: &str, take: &[&str]) -> Beat {
-    let take: Vec<Text> = take.iter().map(|name| Text::new(name)).collect();
+    let take: Vec<Text> = take.iter().copied().map(Text::new).collect();
     Beat {
         instance: instance.into(),
         name: format!("hub {instance}").into(),

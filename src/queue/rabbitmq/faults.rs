@@ -72,8 +72,13 @@ fn different(text: &str) -> String {
     let (argument, name) = (quoted.next().unwrap_or("an argument"), quoted.next().unwrap_or("it"));
     let end = text.rsplit_once(": received ").map_or("", |(_, end)| end);
     let (ours, theirs) = end.split_once(" but current is ").unwrap_or(("another value", "something else"));
-    let none =
-        |value: &str| if value.starts_with("none") { "nothing".to_owned() } else { value.replace("the value ", "") };
+    let none = |value: &str| {
+        if value.starts_with("none") {
+            "nothing".to_owned()
+        } else {
+            value.replace("the value ", "").replace(" of type 'longstr'", "")
+        }
+    };
     format!(
         "`{name}` is there already and unlike what is needed: `{argument}` must be {}, the broker has {}. Delete it once it is \
          empty, so that it is made anew, or use other names",
