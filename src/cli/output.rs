@@ -82,8 +82,10 @@ pub async fn office(context: &Context, question: Map) -> anyhow::Result<Option<V
         };
     }
     let Some(configuration) = configuration(context)? else { return Ok(None) };
-    let office = Office::open(&configuration, &context.options())?;
-    Ok(Some(office.answer(&question).await?))
+    let office = Office::open(&configuration, &context.options()).await?;
+    let answer = office.answer(&question).await;
+    office.close().await;
+    Ok(Some(answer?))
 }
 
 /// A question for the office.

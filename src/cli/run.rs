@@ -36,7 +36,15 @@ impl Run {
         }
         let mut options = context.options();
         options.watch = !self.no_watch;
-        let hub = match Hub::start(options).await {
+        let (mut terminate, mut interrupt, mut hangup) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        let starting = tokio::select! {
+            started = Hub::start(options) => started,
+            // It may wait long for a broker.
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        };
+        let hub = match starting {
             Ok(hub) => hub,
             Err(StartError::Fault(fault)) => return Err(fault.into()),
             Err(StartError::Configuration(problems)) => {
@@ -44,8 +52,6 @@ impl Run {
                 return Ok(output::found());
             }
         };
-        let (mut terminate, mut interrupt, mut hangup) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,

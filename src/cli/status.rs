@@ -1,5 +1,6 @@
 //! `raccord status`: what a hub is doing.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -29,6 +30,15 @@ impl Status {
             }
         }
         output::table(&["QUEUE", "WAITING"], &rows);
+        for pipeline in answer.get("pipelines").and_then(Value::as_list).unwrap_or_default() {
+            if let Some(source) = pipeline.get("source").and_then(Value::as_text) {
+                println!("\nsource of {}: {source}", output::word(pipeline, "pipeline"));
+            }
+        }
+        for (queue, why) in answer.get("resting").and_then(Value::as_map).into_iter().flat_map(|map| map.iter()) {
+            println!("\n{queue} rests: {}", why.plain().unwrap_or_default());
+        }
+        instances(answer.get("instances").and_then(Value::as_list).unwrap_or_default());
         for (queue, count) in answer.get("left_over").and_then(Value::as_map).into_iter().flat_map(|map| map.iter()) {
             let count = count.plain().unwrap_or_default();
             println!("\n{count} waiting in {queue}, which no pipeline takes any more: bring back what was called so");
@@ -44,5 +54,59 @@ impl Status {
             println!("\nnot ready: {}", reason.plain().unwrap_or_default());
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Who shares the queues, and what each holds; nothing where one instance has them for itself.
+fn instances(instances: &[Value]) {
+    if instances.is_empty() {
+        return;
+    }
+    let yes = |instance: &Value, name: &str| instance.get(name) == Some(&Value::Bool(true));
+    let row = |instance: &Value| {
+        let this = if yes(instance, "this") { " (this one)" } else { "" };
+        let differs = if yes(instance, "differs") { " (differs)" } else { "" };
+        vec![
+            format!("{}{this}", output::word(instance, "name")),
+            format!("{}{differs}", output::word(instance, "revision")),
+            output::word(instance, "seen").to_owned(),
+            held(instance.get("holds").and_then(Value::as_list).unwrap_or_default()),
+        ]
+    };
+    println!();
+    let rows: Vec<_> = instances.iter().map(row).collect();
+    output::table(&["INSTANCE", "REVISION", "SEEN", "HOLDS"], &rows);
+    if instances.iter().any(|instance| yes(instance, "differs")) {
+        println!(
+            "\nNot all instances run the same configuration: see \"Changing it while it runs\" in docs/rabbitmq.md"
+        );
+    }
+}
+
+/// `orders (5 partitions), source:prices`
+fn held(names: &[Value]) -> String {
+    let mut queues: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for name in names.iter().filter_map(Value::as_text) {
+        match name.split_once('#') {
+            Some((queue, number)) => queues.entry(queue).or_default().push(format!(".p{number}")),
+            None => drop(queues.entry(name).or_default()),
+        }
+    }
+    let one = |(queue, partitions): (&str, Vec<String>)| match partitions.len() {
+        0 => queue.to_owned(),
+        1 => format!("{queue}{}", partitions[0]),
+        count => format!("{queue} ({count} partitions)"),
+    };
+    queues.into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_told_shortly() {
+        let names = ["orders#0", "orders#12", "orders.to.erp#3", "source:prices"].map(Value::from);
+        assert_eq!(held(&names), "orders (2 partitions), orders.to.erp.p3, source:prices");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Secret, Size, settings};
+use super::{Node, Reader, Secret, Setting, Size, servers, settings};
 use crate::message::Text;
 
 settings! {
@@ -116,6 +116,20 @@ settings! {
         journal: Duration = "30d",
         /// Dead letters that nobody replayed or discarded.
         dead_letters: Duration = "90d",
+    }
+}
+
+impl HubSettings {
+    /// Reads the hub's file, with what its settings must be together.
+    pub fn read_checked(file: &Node, reader: &mut Reader<'_>) -> Option<HubSettings> {
+        let hub = HubSettings::read(file, reader);
+        servers::check(file, hub.as_ref(), reader);
+        hub
+    }
+
+    /// Whether messages wait in a broker, which several instances may share.
+    pub fn is_distributed(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.rabbitmq.is_some())
     }
 }
 

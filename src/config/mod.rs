@@ -8,6 +8,7 @@ mod environment;
 mod hub;
 mod node;
 mod reader;
+mod servers;
 mod settings;
 mod shape;
 mod tls;

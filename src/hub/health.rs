@@ -1,7 +1,8 @@
 //! The listener: the protocols' paths, `/health/live`, `/health/ready`, `/metrics`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,10 +11,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::Hub;
-use crate::message::{Map, Text, Value, json};
+use super::supervise::SOURCES;
+use crate::message::{Fault, Map, Text, Value, json};
 use crate::pipelines::{Pipeline, Works};
+use crate::store::Instance;
+use crate::telemetry::Metrics;
+
+/// Whoever asks about health or metrics has an answer by then, whatever broker and database do.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+/// How often an engine just opened is asked for its instances, 100 ms apart.
+const FIRST_LOOKS: u32 = 30;
 
 /// Serves until `stop`.
 pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken) {
@@ -36,7 +47,10 @@ async fn ready(State(hub): State<Arc<Hub>>) -> Response {
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
-    hub.measure().await;
+    // What cannot be read in time keeps its last value: the other metrics tell that something is wrong.
+    if tokio::time::timeout(ANSWER_WITHIN, hub.measure()).await.is_err() {
+        debug!("queue and store did not answer in time for the metrics");
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], hub.works.metrics.render()).into_response()
 }
 
@@ -44,11 +58,26 @@ impl Hub {
     /// Why messages cannot be taken now; empty where they can.
     pub async fn reasons_not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if let Err(fault) = self.works.engine.store.well().await {
-            reasons.push(fault.to_string());
+        reasons.extend(self.engine_ill().await.map(|fault| fault.to_string()));
+        if self.works.metrics.broker().blocked.get() == 1 {
+            let sentence = "the broker takes no messages now: it is short of memory or disk";
+            reasons.push(Fault::retry("AMQP-BLOCKED", sentence).to_string());
         }
         reasons.extend(self.registry.ill().into_iter().map(|(pipeline, why)| format!("source of {pipeline}: {why}")));
         reasons
+    }
+
+    /// Why queue and store take nothing now.
+    pub(super) async fn engine_ill(&self) -> Option<Fault> {
+        // Made when the queues were declared, and kept ever since.
+        let needed = self.settings.is_distributed() && !self.registry.is_empty();
+        if needed && self.works.metrics.broker().consuming.get() == 0 {
+            return Some(Fault::reconnect("AMQP-GONE", "there is no connection to the broker"));
+        }
+        match tokio::time::timeout(ANSWER_WITHIN, self.works.engine.store.well()).await {
+            Ok(well) => well.err(),
+            Err(_) => Some(Fault::retry("HUB-WAITING", "queue and store do not answer")),
+        }
     }
 
     /// Queues with messages that no pipeline takes any more: it, or one of its destinations, was renamed or removed.
@@ -58,6 +87,9 @@ impl Hub {
 
     /// Sets the gauges that are read from the queue and the store.
     async fn measure(&self) {
+        if self.engine_ill().await.is_some() {
+            return;
+        }
         let now = self.works.clock.now();
         for pipeline in self.registry.pipelines() {
             let queues = pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]);
@@ -71,7 +103,50 @@ impl Hub {
         if let Ok(counts) = self.works.engine.store.dead_count().await {
             self.works.metrics.dead_letters(&counts);
         }
+        // While they cannot be told, what was last known stands.
+        if let Ok(instances) = running_instances(&self.works).await {
+            measure_instances(&self.works.metrics, &instances);
+        }
     }
+}
+
+/// The instances that run a configuration: not those that still start, and no command that looks at the store.
+pub(super) async fn running_instances(works: &Works) -> Result<Vec<Instance>, Fault> {
+    let mut instances = works.engine.instances.living().await?;
+    instances.retain(|instance| !instance.revision.is_empty());
+    Ok(instances)
+}
+
+/// As [`running_instances`], for who has just opened the engine and knows nobody yet.
+pub(super) async fn first_instances(works: &Works) -> Result<Vec<Instance>, Fault> {
+    for _ in 0..FIRST_LOOKS {
+        // This one is among them once the store has answered.
+        if !works.engine.instances.living().await?.is_empty() {
+            break;
+        }
+        works.clock.sleep(Duration::from_millis(100)).await;
+    }
+    running_instances(works).await
+}
+
+/// An embedded engine tells of no instance: there is this one.
+fn measure_instances(metrics: &Metrics, instances: &[Instance]) {
+    metrics.instances.set(count(instances.len().max(1)));
+    let this = instances.iter().find(|instance| instance.this);
+    let differing = instances.iter().filter(|instance| this.is_some_and(|this| instance.revision != this.revision));
+    metrics.instances_differing.set(count(differing.count()));
+    let holds = this.map_or(&[] as &[Text], |this| &this.holds);
+    let (sources, partitions): (Vec<_>, Vec<_>) = holds.iter().partition(|name| name.starts_with(SOURCES));
+    metrics.sources_held.set(count(sources.len()));
+    let mut queues = BTreeMap::<&str, i64>::new();
+    for partition in partitions {
+        *queues.entry(partition.split_once('#').map_or(partition.as_str(), |(queue, _)| queue)).or_default() += 1;
+    }
+    metrics.partitions_held(&queues.into_iter().collect::<Vec<_>>());
+}
+
+fn count(of: usize) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
 }
 
 pub(super) async fn left_over(works: &Works, pipelines: &[Arc<Pipeline>]) -> Vec<(Text, u64)> {
@@ -81,4 +156,36 @@ pub(super) async fn left_over(works: &Works, pipelines: &[Arc<Pipeline>]) -> Vec
         .collect();
     let queues = works.engine.queue.queues().await.unwrap_or_default().into_iter();
     queues.filter(|(name, entries)| *entries > 0 && !taken.contains(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_instances_hold_is_counted_by_queue() {
+        let instance = |this: bool, revision: &str, holds: &[&str]| Instance {
+            name: "shop".into(),
+            revision: revision.into(),
+            seen: jiff::Timestamp::UNIX_EPOCH,
+            holds: holds.iter().map(|name| Text::from(*name)).collect(),
+            this,
+        };
+        let metrics = Metrics::default();
+        let ours = instance(true, "a1", &["orders#0", "orders#7", "orders.to.erp#1", "source:prices"]);
+        measure_instances(&metrics, &[ours, instance(false, "b2", &["orders#1"])]);
+        let text = String::from_utf8(metrics.render()).expect("metrics are text");
+        for line in [
+            "raccord_instances 2",
+            "raccord_instances_differing 1",
+            "raccord_sources_held 1",
+            r#"raccord_partitions_held{queue="orders"} 2"#,
+            r#"raccord_partitions_held{queue="orders.to.erp"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        measure_instances(&metrics, &[]);
+        let text = String::from_utf8(metrics.render()).expect("metrics are text");
+        assert!(text.contains("raccord_instances 1") && !text.contains("raccord_partitions_held{"), "{text}");
+    }
 }

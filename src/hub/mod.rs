@@ -4,18 +4,23 @@
 //! [`Hub::stop`] lets what is on its way arrive. `office` answers people (`raccord dead`, `send`, `status`), in the running hub
 //! or, without one, on its files.
 
+mod engine;
 mod health;
+mod lobby;
 mod office;
 mod registry;
 mod reload;
 mod running;
+mod supervise;
+#[cfg(test)]
+mod turns;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,15 +31,18 @@ pub use reload::Changes;
 
 use crate::clock::Clock;
 use crate::config::{Environment, HubSettings};
-use crate::message::Fault;
+use crate::message::{Fault, Text};
 use crate::pipelines::{Configuration, Loaded, Memory, Works, load};
 use crate::protocols::Surroundings;
 use crate::protocols::http::Routes;
-use crate::store::{self, Retention};
+use crate::store::Retention;
 use crate::telemetry::Metrics;
 
 /// How often the store forgets what is past its time.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a stop tries to tell the other instances.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// How to start a hub.
 #[derive(Clone, Debug)]
@@ -81,6 +89,8 @@ pub struct Hub {
     pub(crate) registry: Arc<Registry>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// Of the configuration in use.
+    revision: Mutex<Text>,
     address: std::net::SocketAddr,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -93,9 +103,19 @@ impl Hub {
         let Some(configuration) = loaded.configuration.take() else {
             return Err(StartError::Configuration(Box::new(LoadedProblems(loaded))));
         };
-        let works = open_works(&configuration, &options)?;
         let listen = options.listen.clone().unwrap_or_else(|| configuration.hub.listen.to_string());
-        let listener = bind(&listen).await?;
+        let data = engine::data(&configuration.hub, &options);
+        let (works, listener, socket) = if configuration.hub.is_distributed() {
+            let listener = bind(&listen).await?;
+            lobby::make_folder(&data)?;
+            let socket = office::occupy(&data).await?;
+            let works = lobby::wait_for_engine(&configuration, &options, &listener, &socket).await?;
+            (works, listener, socket)
+        } else {
+            let works = open_works(&configuration, &options).await?;
+            declare(&works, &configuration).await?;
+            (works, bind(&listen).await?, office::occupy(&data).await?)
+        };
         let address = listener.local_addr().map_err(|error| cannot_listen(&listen, error))?;
         let registry = Arc::new(Registry::default());
         let surroundings = Surroundings {
@@ -110,15 +130,22 @@ impl Hub {
             surroundings,
             registry,
             reloading: tokio::sync::Mutex::default(),
+            revision: Mutex::default(),
             address,
             stop: CancellationToken::new(),
             tasks: Mutex::default(),
             options,
         });
         hub.adopt(configuration).await?;
-        hub.begin(listener)?;
-        info!(hub = %hub.settings.name, %address, pipelines = hub.registry.len(), "the hub runs");
+        hub.begin(listener, socket)?;
+        let revision = hub.revision();
+        info!(hub = %hub.settings.name, %address, %revision, pipelines = hub.registry.len(), "the hub runs");
         Ok(hub)
+    }
+
+    /// Names the configuration in use: instances with the same one run the same.
+    pub fn revision(&self) -> Text {
+        self.revision.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where the hub listens.
@@ -145,6 +172,11 @@ impl Hub {
         if tokio::time::timeout(within, self.registry.stop_all()).await.is_err() {
             warn!(?within, "not everything ended in time: the rest waits in the queue for the next start");
         }
+        // What only one instance does is another's now, without waiting for the end of our leases.
+        let leaving = self.works.engine.instances.leave();
+        if tokio::time::timeout(LEAVE_WITHIN, leaving).await.is_err() {
+            warn!("the other instances could not be told; they take over once they miss this one");
+        }
         let tasks: Vec<_> = self.tasks.lock().expect("no code panics while holding the tasks").drain(..).collect();
         for task in tasks {
             let abort = task.abort_handle();
@@ -155,12 +187,17 @@ impl Hub {
         info!("the hub has stopped");
     }
 
+    /// The folder of what this instance keeps.
+    fn data(&self) -> PathBuf {
+        engine::data(&self.settings, &self.options)
+    }
+
     /// The tasks beside the pipelines: listener, office, sweep, watch.
-    fn begin(self: &Arc<Hub>, listener: TcpListener) -> Result<(), StartError> {
+    fn begin(self: &Arc<Hub>, listener: TcpListener, socket: UnixListener) -> Result<(), StartError> {
         let mut tasks = vec![
             tokio::spawn(health::serve(self.clone(), listener, self.stop.clone())),
             tokio::spawn(sweep(self.works.clone(), retention(&self.settings), self.stop.clone())),
-            office::listen(self.clone(), self.stop.clone())?,
+            office::listen(self.clone(), socket, self.stop.clone()),
         ];
         if self.options.watch {
             tasks.push(watch::watch(self.clone(), self.stop.clone())?);
@@ -170,15 +207,23 @@ impl Hub {
     }
 }
 
-/// Opens the engine of a configuration.
-pub(crate) fn open_works(configuration: &Configuration, options: &Options) -> Result<Works, Fault> {
+/// Says how each pipeline's queues are shared, before they are used.
+pub(crate) async fn declare(works: &Works, configuration: &Configuration) -> Result<(), Fault> {
+    for (queue, sharing) in configuration.pipelines.values().flat_map(|pipeline| pipeline.queues()) {
+        works.engine.queue.declare(&queue, sharing).await?;
+    }
+    Ok(())
+}
+
+/// Opens the engine of a configuration, with what runs on it.
+pub(crate) async fn open_works(configuration: &Configuration, options: &Options) -> Result<Works, Fault> {
     let queue = configuration.hub.queue.clone().unwrap_or_default();
-    let folder = options.folder.join(&queue.folder);
-    let engine = store::open(&folder, &queue, options.clock.clone())?;
+    let metrics = Metrics::default();
+    let engine = engine::open(&configuration.hub, options, &metrics).await?;
     Ok(Works {
         engine,
         clock: options.clock.clone(),
-        metrics: Metrics::default(),
+        metrics,
         tables: configuration.tables.clone(),
         memory: Arc::new(Memory::new(queue.memory.bytes())),
         quota: u64::from(queue.quota),

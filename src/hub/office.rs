@@ -16,12 +16,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::supervise::{Doing, turn_of};
 use super::{Hub, Options, StartError, health, open_works};
 use crate::config::render;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::pipelines::{self, Configuration, Gate, Works, mask};
 use crate::protocols::{Arrival, Receiver};
-use crate::store::{DeadFilter, DeadLetter, Hop};
+use crate::store::{DeadFilter, DeadLetter, Hop, Instance};
 
 /// Largest question: a message sent in by hand.
 const MAX_QUESTION: u64 = 64 << 20;
@@ -35,17 +36,26 @@ pub struct Office {
     pipelines: Vec<Arc<pipelines::Pipeline>>,
     /// The running hub, if there is one.
     hub: Option<Arc<Hub>>,
+    /// Other instances may share the queues.
+    distributed: bool,
 }
 
 impl Office {
     /// An office on the files of a hub that does not run.
-    pub fn open(configuration: &Configuration, options: &Options) -> Result<Office, Fault> {
-        let works = open_works(configuration, options)?;
-        Ok(Office { works, pipelines: configuration.pipelines.values().cloned().collect(), hub: None })
+    pub async fn open(configuration: &Configuration, options: &Options) -> Result<Office, Fault> {
+        let works = open_works(configuration, options).await?;
+        let pipelines = configuration.pipelines.values().cloned().collect();
+        Ok(Office { works, pipelines, hub: None, distributed: configuration.hub.is_distributed() })
+    }
+
+    /// Leaves shared queues as it found them; for an office without a hub.
+    pub async fn close(self) {
+        self.works.engine.instances.leave().await;
     }
 
     fn of(hub: Arc<Hub>) -> Office {
-        Office { works: hub.works.clone(), pipelines: hub.registry.pipelines(), hub: Some(hub) }
+        let distributed = hub.settings.is_distributed();
+        Office { works: hub.works.clone(), pipelines: hub.registry.pipelines(), hub: Some(hub), distributed }
     }
 
     /// Answers a question: `{ "do": "dead.list", ... }`.
@@ -197,37 +207,68 @@ impl Office {
         }
     }
 
+    /// What a pipeline's source does, where it does not simply run.
+    fn source(&self, pipeline: &pipelines::Pipeline, instances: &[Instance]) -> Option<String> {
+        let turn = turn_of(&pipeline.name);
+        let holder = instances.iter().find(|instance| instance.holds.contains(&turn));
+        match self.hub.as_ref()?.registry.source(&pipeline.name)? {
+            Doing::Runs => None,
+            Doing::Waits => Some(match holder {
+                Some(holder) => format!("waits for its turn (held by {})", holder.name),
+                None => "waits for its turn (held by nobody yet)".to_owned(),
+            }),
+            Doing::Rests(why) => Some(format!("rests: {why}")),
+        }
+    }
+
     async fn status(&self) -> Result<Value, Fault> {
+        let reasons = match &self.hub {
+            Some(hub) => hub.reasons_not_ready().await,
+            None => Vec::new(),
+        };
+        // What a hub whose broker or database is away can still tell is told.
+        let ill = match &self.hub {
+            Some(hub) => hub.engine_ill().await.is_some(),
+            None => false,
+        };
+        let instances = match &self.hub {
+            Some(_) if ill => Vec::new(),
+            None if self.distributed => health::first_instances(&self.works).await?,
+            _ => health::running_instances(&self.works).await?,
+        };
         let mut list = Vec::new();
         for pipeline in &self.pipelines {
             let mut out = Map::new();
             out.insert("pipeline", pipeline.name.clone());
             out.insert("about", pipeline.about.as_str());
             let mut queues = Map::new();
-            for queue in pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]) {
+            for queue in pipeline.destinations.iter().map(|to| &to.queue).chain([&pipeline.name]).filter(|_| !ill) {
                 let depth = self.works.engine.queue.depth(queue).await?;
                 queues.insert(queue.clone(), Value::from(usize::try_from(depth.entries).unwrap_or(usize::MAX)));
             }
             out.insert("queues", queues);
+            if let Some(source) = self.source(pipeline, &instances) {
+                out.insert("source", source);
+            }
             list.push(Value::Map(out));
         }
         let mut out = Map::new();
         out.insert("running", self.hub.is_some());
-        let reasons = match &self.hub {
-            Some(hub) => hub.reasons_not_ready().await,
-            None => Vec::new(),
-        };
         out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
         out.insert("pipelines", list);
-        let left = health::left_over(&self.works, &self.pipelines).await;
-        let left = left.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX)));
-        out.insert("left_over", left.collect::<Map>());
-        let dead = self.works.engine.store.dead_count().await?;
-        let dead: Map =
-            dead.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect();
-        out.insert("dead_letters", dead);
+        out.insert("instances", Value::List(instances.iter().map(|one| told(one, &instances)).collect()));
+        let resting = self.hub.as_ref().map(|hub| hub.registry.resting()).unwrap_or_default();
+        out.insert("resting", resting.into_iter().collect::<Map>());
+        let left = if ill { Vec::new() } else { health::left_over(&self.works, &self.pipelines).await };
+        out.insert("left_over", counts(left));
+        let dead = if ill { Vec::new() } else { self.works.engine.store.dead_count().await? };
+        out.insert("dead_letters", counts(dead));
         Ok(out.into())
     }
+}
+
+fn counts(of: Vec<(Text, u64)>) -> Map {
+    of.into_iter().map(|(name, count)| (name, usize::try_from(count).unwrap_or(usize::MAX))).collect()
 }
 
 /// Most records handed over at once.
@@ -259,6 +300,18 @@ fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: Map) -> impl I
         }
         (!some.is_empty()).then_some(some)
     })
+}
+
+/// An instance, beside the one that is asked.
+fn told(instance: &Instance, all: &[Instance]) -> Value {
+    let mut out = Map::new();
+    out.insert("name", instance.name.clone());
+    out.insert("revision", instance.revision.clone());
+    out.insert("differs", all.iter().any(|other| other.this && other.revision != instance.revision));
+    out.insert("seen", instance.seen.to_string());
+    out.insert("this", instance.this);
+    out.insert("holds", Value::List(instance.holds.iter().cloned().map(Value::Text).collect()));
+    out.into()
 }
 
 fn id(question: &Value) -> Result<MessageId, Fault> {
@@ -311,43 +364,62 @@ fn socket(data: &Path) -> PathBuf {
     data.join(SOCKET)
 }
 
-/// Answers on the hub's socket until `stop`.
-pub(super) fn listen(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle<()>, StartError> {
-    let queue = hub.settings.queue.clone().unwrap_or_default();
-    let path = socket(&hub.options.folder.join(&queue.folder));
-    // The lock on the data folder is ours: a socket that stands there is a dead hub's.
+/// Takes the hub's socket in its data folder.
+///
+/// # Errors
+/// `HUB-SOCKET`: another hub answers there, or it cannot be made.
+pub(super) async fn occupy(data: &Path) -> Result<UnixListener, Fault> {
+    let path = socket(data);
+    if UnixStream::connect(&path).await.is_ok() {
+        let said =
+            format!("another hub runs on {}: give each instance a folder of its own (queue.folder)", data.display());
+        return Err(Fault::misconfigured("HUB-SOCKET", said));
+    }
+    // Nobody answers: a socket that stands there is a dead hub's.
     let _ = std::fs::remove_file(&path);
     let cannot =
         |error| Fault::misconfigured("HUB-SOCKET", format!("cannot listen on {}", path.display())).cause(error);
     let listener = UnixListener::bind(&path).map_err(cannot)?;
     let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(&path, only_owner).map_err(cannot)?;
-    Ok(tokio::spawn(async move {
+    Ok(listener)
+}
+
+/// Answers on the hub's socket until `stop`.
+pub(super) fn listen(hub: Arc<Hub>, listener: UnixListener, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
         loop {
             let stream = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match stream {
-                Ok((stream, _)) => drop(tokio::spawn(converse(hub.clone(), stream))),
+                Ok((stream, _)) => {
+                    let office = Office::of(hub.clone());
+                    tokio::spawn(converse(stream, async move |question: Value| office.answer(&question).await));
+                }
                 Err(error) => {
                     warn!("the office's socket: {error}");
                     hub.works.clock.sleep(Duration::from_secs(1)).await;
                 }
             }
         }
-        let _ = std::fs::remove_file(&path);
-    }))
+        let _ = std::fs::remove_file(socket(&hub.data()));
+    })
 }
 
-async fn converse(hub: Arc<Hub>, stream: UnixStream) {
+/// Reads the question, answers it and hangs up.
+pub(super) async fn converse<A>(stream: UnixStream, answer: impl FnOnce(Value) -> A)
+where
+    A: Future<Output = Result<Value, Fault>>,
+{
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     if BufReader::new(read.take(MAX_QUESTION)).read_until(b'\n', &mut line).await.is_err() {
         return;
     }
     let answer = match json::read(&line) {
-        Ok(question) => Office::of(hub).answer(&question).await,
+        Ok(question) => answer(question).await,
         Err(error) => Err(Fault::refuse("OFFICE-JSON", "the question is not JSON").cause(error)),
     };
     let map: Map = match answer {

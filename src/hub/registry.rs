@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use super::running::Running;
+use super::supervise::Doing;
 use crate::message::Text;
 use crate::pipelines::{Gate, Pipeline};
 use crate::protocols::{Pipelines, Receiver};
@@ -33,9 +34,23 @@ impl Registry {
         self.read(|running| running.get(name).map(|one| one.gate.clone()))
     }
 
-    /// Names of the pipelines whose source does not run, with why.
+    /// Names of the pipelines whose source cannot run, with why.
     pub fn ill(&self) -> Vec<(Text, String)> {
-        self.read(|running| running.iter().filter_map(|(name, one)| Some((name.clone(), one.ill()?))).collect())
+        let ill = |(name, one): (&Text, &Running)| match one.source() {
+            Doing::Rests(why) => Some((name.clone(), why)),
+            Doing::Runs | Doing::Waits => None,
+        };
+        self.read(|running| running.iter().filter_map(ill).collect())
+    }
+
+    /// What the source of a pipeline does.
+    pub(super) fn source(&self, name: &str) -> Option<Doing> {
+        self.read(|running| running.get(name).map(Running::source))
+    }
+
+    /// Queues whose entries are not taken now, because of their stage or destination, with why.
+    pub fn resting(&self) -> Vec<(Text, String)> {
+        self.read(|running| running.values().flat_map(Running::resting).collect())
     }
 
     pub(super) fn put(&self, running: Running) -> Option<Running> {

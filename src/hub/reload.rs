@@ -1,12 +1,13 @@
 //! Changing to what the folder says now: checked, opened beside the old, swapped, drained. All or nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
 use tracing::{info, warn};
 
 use super::running::{Opened, Running};
-use super::{Hub, LoadedProblems, StartError};
+use super::{Hub, LoadedProblems, StartError, declare};
+use crate::config::{HubSettings, Secret};
 use crate::message::{Map, Text, Value};
 use crate::pipelines::{Configuration, Works, load};
 
@@ -43,7 +44,10 @@ impl Hub {
         let mut loaded = load(&self.options.folder, &self.options.environment);
         let outcome = match loaded.configuration.take() {
             None => Err(StartError::Configuration(Box::new(LoadedProblems(loaded)))),
-            Some(configuration) => self.adopt(configuration).await,
+            Some(configuration) => match declare(&self.works, &configuration).await {
+                Ok(()) => self.adopt(configuration).await,
+                Err(fault) => Err(fault.into()),
+            },
         };
         let word = if outcome.is_ok() { "changed" } else { "refused" };
         match &outcome {
@@ -77,6 +81,9 @@ impl Hub {
             }
         }
         // From here on nothing can fail.
+        let revision = configuration.revision();
+        self.works.engine.instances.runs(&revision);
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = revision;
         let readers = configuration.pipelines.values().map(|pipeline| 1 + pipeline.destinations.len()).sum();
         self.works.memory.share(readers);
         let (beside, after): (Vec<_>, Vec<_>) =
@@ -129,8 +136,17 @@ impl Hub {
         differs("name", old.name != new.name);
         differs("listen", old.listen != new.listen);
         differs("queue", format!("{:?}", old.queue) != format!("{:?}", new.queue));
+        differs("store", format!("{:?}", old.store) != format!("{:?}", new.store));
+        differs("password", passwords(old) != passwords(new));
         differs("retention", format!("{:?}", old.retention) != format!("{:?}", new.retention));
         differs("stop_within", old.stop_within != new.stop_within);
         out
     }
+}
+
+/// Secrets do not print, so they are compared by themselves.
+fn passwords(settings: &HubSettings) -> [Option<&Secret>; 2] {
+    let rabbit = settings.queue.as_ref().and_then(|queue| queue.rabbitmq.as_ref());
+    let postgres = settings.store.as_ref().map(|store| &store.postgres);
+    [rabbit.and_then(|rabbit| rabbit.password.as_ref()), postgres.and_then(|postgres| postgres.password.as_ref())]
 }

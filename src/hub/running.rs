@@ -1,14 +1,15 @@
 //! One pipeline, running: its source under supervision, its stage, a lane for each destination.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, warn};
+use tracing::{Instrument, error};
 
-use crate::message::{Fault, Next, Text};
-use crate::pipelines::{Gate, Lane, Pipeline, Stage, Works, pause};
+use super::supervise::{Doing, Supervised, Told};
+use crate::message::{Fault, Text};
+use crate::pipelines::{Condition, Gate, Lane, Pipeline, Stage, Works};
 use crate::protocols::{Receiver, Source, Surroundings, Target};
 
 /// A pipeline made ready: its ends are open, nothing runs.
@@ -30,11 +31,10 @@ pub(super) struct Running {
     source: JoinHandle<()>,
     work_stop: CancellationToken,
     work: TaskTracker,
-    health: Health,
+    told: Told,
+    /// Of the pipeline's queue, then of each destination's.
+    conditions: Vec<(Text, Condition)>,
 }
-
-/// Why the source does not run, while it does not.
-type Health = Arc<Mutex<Option<String>>>;
 
 impl Opened {
     /// Opens source and targets: what cannot work is told now, before anything is changed.
@@ -56,33 +56,33 @@ impl Opened {
     /// Starts the source. Messages wait in the queue until [`Running::work`].
     pub fn receive(self) -> Running {
         let gate = Arc::new(Gate::new(self.pipeline.clone(), self.works.clone(), &self.targets));
-        let health = Health::default();
+        let told = Told::default();
         let source_stop = CancellationToken::new();
         let span = tracing::info_span!("source", pipeline = %self.pipeline.name);
         let mut source = self.source;
         let receiver: Arc<dyn Receiver> = gate.clone();
         source.begin(&receiver, &source_stop);
-        let supervised = supervise(
-            Supervised {
-                pipeline: self.pipeline.clone(),
-                surroundings: self.surroundings,
-                gate: gate.clone(),
-                works: self.works.clone(),
-                health: health.clone(),
-                stop: source_stop.clone(),
-            },
-            source,
-        );
+        let supervised = Supervised {
+            pipeline: self.pipeline.clone(),
+            surroundings: self.surroundings,
+            gate: gate.clone(),
+            works: self.works.clone(),
+            told: told.clone(),
+            stop: source_stop.clone(),
+        };
+        let queues = [&self.pipeline.name].into_iter().chain(self.pipeline.destinations.iter().map(|to| &to.queue));
+        let conditions = queues.map(|queue| (queue.clone(), Condition::default())).collect();
         Running {
             pipeline: self.pipeline,
             gate,
             works: self.works,
             targets: self.targets,
             source_stop,
-            source: tokio::spawn(supervised.instrument(span)),
+            source: tokio::spawn(supervised.run(source).instrument(span)),
             work_stop: CancellationToken::new(),
             work: TaskTracker::new(),
-            health,
+            told,
+            conditions,
         }
     }
 }
@@ -93,16 +93,25 @@ impl Running {
         if self.pipeline.reply.is_some() {
             return;
         }
-        let stage = Stage::new(self.pipeline.clone(), self.targets.clone(), self.works.clone());
+        let mut conditions = self.conditions.iter().map(|(_, condition)| condition.clone());
+        let mut condition = || conditions.next().unwrap_or_default();
+        let stage = Stage::new(self.pipeline.clone(), self.targets.clone(), self.works.clone(), condition());
         self.work.spawn(stage.run(self.work_stop.clone()));
         for (destination, target) in self.pipeline.destinations.iter().zip(&self.targets) {
-            let lane = Lane::new(self.pipeline.clone(), destination.clone(), target.clone(), self.works.clone());
+            let (pipeline, works) = (self.pipeline.clone(), self.works.clone());
+            let lane = Lane::new(pipeline, destination.clone(), target.clone(), works, condition());
             self.work.spawn(lane.run(self.work_stop.clone()));
         }
     }
 
-    pub fn ill(&self) -> Option<String> {
-        self.health.lock().expect("no code panics while holding the health").clone()
+    /// What the source does.
+    pub fn source(&self) -> Doing {
+        self.told.doing()
+    }
+
+    /// Queues whose entries are not taken now, with why.
+    pub fn resting(&self) -> Vec<(Text, String)> {
+        self.conditions.iter().filter_map(|(queue, condition)| Some((queue.clone(), condition.why()?))).collect()
     }
 
     pub fn stop_source(&self) {
@@ -118,67 +127,6 @@ impl Running {
         self.work_stop.cancel();
         self.work.close();
         self.work.wait().await;
-    }
-}
-
-struct Supervised {
-    pipeline: Arc<Pipeline>,
-    surroundings: Surroundings,
-    gate: Arc<Gate>,
-    works: Works,
-    health: Health,
-    stop: CancellationToken,
-}
-
-/// Runs a source, and opens it again after a fault, ever less often.
-async fn supervise(this: Supervised, mut source: Box<dyn Source>) {
-    let up = this.works.metrics.pipeline(&this.pipeline.name).source_up;
-    let mut failures = 0;
-    loop {
-        up.set(1);
-        this.well(None);
-        let began = this.works.clock.now();
-        let ended = source.run(this.gate.clone(), this.stop.clone()).await;
-        up.set(0);
-        let Err(fault) = ended else { return };
-        if this.works.clock.now().duration_since(began).as_secs() > 60 {
-            failures = 0;
-        }
-        this.rest(&fault, &mut failures).await;
-        loop {
-            if this.stop.is_cancelled() {
-                return;
-            }
-            let name = &this.pipeline.name;
-            match this.pipeline.source.open(name, this.pipeline.codec.clone(), &this.surroundings) {
-                Ok(opened) => {
-                    source = opened;
-                    break;
-                }
-                Err(fault) => this.rest(&fault, &mut failures).await,
-            }
-        }
-    }
-}
-
-impl Supervised {
-    async fn rest(&self, fault: &Fault, failures: &mut u32) {
-        self.well(Some(fault.to_string()));
-        if fault.next() == Next::Misconfigured {
-            error!(code = fault.code(), "the source needs a person: {fault}");
-        } else {
-            warn!(code = fault.code(), "the source rests and starts again: {fault}");
-        }
-        let rest = pause(*failures);
-        *failures += 1;
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = self.works.clock.sleep(rest) => {}
-        }
-    }
-
-    fn well(&self, why_not: Option<String>) {
-        *self.health.lock().expect("no code panics while holding the health") = why_not;
     }
 }
 

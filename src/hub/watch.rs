@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::lobby::may_pass;
 use super::{Hub, StartError};
 use crate::config::render;
 use crate::message::Fault;
@@ -44,6 +45,8 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
     Ok(tokio::spawn(async move {
         let _watcher = watcher;
         let mut seen = state_of(&hub.options.folder);
+        // An edit that could not run for something that passes (a broker away) is tried again.
+        let mut again = false;
         loop {
             let noticed = tokio::select! {
                 () = stop.cancelled() => return,
@@ -52,7 +55,7 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
             };
             // A mistake that stands is told once, not at every look.
             let now = state_of(&hub.options.folder);
-            if std::mem::replace(&mut seen, now) == now && !noticed {
+            if std::mem::replace(&mut seen, now) == now && !noticed && !again {
                 continue;
             }
             while tokio::time::timeout(QUIET, notices.recv()).await.is_ok() {}
@@ -60,6 +63,7 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
                 () = stop.cancelled() => return,
                 reloaded = hub.reload() => reloaded,
             };
+            again = matches!(&reloaded, Err(StartError::Fault(fault)) if may_pass(fault));
             if let Err(StartError::Configuration(problems)) = reloaded {
                 eprint!("{}", render(&problems.0.files, &problems.0.problems, false));
             }

@@ -1,5 +1,6 @@
 //! What follows from a delivery's outcome: purely from (policy, attempts so far, fault, time).
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,6 +47,21 @@ pub fn pause(pauses: u32) -> Duration {
     Duration::from_millis(250).saturating_mul(1 << pauses.min(10)).min(LONGEST_PAUSE)
 }
 
+/// The rests of something that starts again after a fault: longer with each failure in a row, short again once it has worked.
+#[derive(Debug, Default)]
+pub struct Rests(AtomicU32);
+
+impl Rests {
+    /// It failed: how long to rest.
+    pub fn failed(&self) -> Duration {
+        pause(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn worked(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +88,15 @@ mod tests {
         check(Fault::refuse("HTTP-422", "no"), 0, Then::DeadLetter, "give up, hold false");
         check(Fault::reconnect("HTTP-GONE", "no"), 7, Then::DeadLetter, "pause until 500 ms");
         check(Fault::misconfigured("HTTP-401", "no"), 7, Then::DeadLetter, "pause until 30000 ms");
+    }
+
+    #[test]
+    fn rests_are_short_again_after_a_success() {
+        let rests = Rests::default();
+        let failed = || rests.failed().as_millis();
+        assert_eq!([failed(), failed(), failed()], [250, 500, 1000]);
+        rests.worked();
+        assert_eq!([failed(), failed()], [250, 500]);
     }
 
     #[test]

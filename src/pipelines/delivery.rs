@@ -14,10 +14,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
-use super::decide::{Decision, decide, pause};
+use super::decide::{Decision, Rests, decide};
 use super::intake::dead_letter;
 use super::stage::settle_for_good;
-use super::{Destination, Pipeline, Works};
+use super::{Condition, Destination, Pipeline, Works};
 use crate::message::{Fault, Text};
 use crate::protocols::{Delivery, Prepared, Target};
 use crate::queue::{Consumer, Entry, NewEntry};
@@ -30,6 +30,7 @@ const SETTLES: usize = 64;
 /// The running lane of one destination.
 pub struct Lane {
     shared: Arc<Shared>,
+    rests: Arc<Rests>,
 }
 
 struct Shared {
@@ -39,6 +40,7 @@ struct Shared {
     works: Works,
     metrics: DestinationMetrics,
     pipeline_metrics: PipelineMetrics,
+    condition: Condition,
 }
 
 /// How a run of deliveries went, for the lane.
@@ -52,17 +54,23 @@ struct Verdict {
 }
 
 impl Lane {
-    pub fn new(pipeline: Arc<Pipeline>, destination: Arc<Destination>, target: Arc<dyn Target>, works: Works) -> Lane {
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        destination: Arc<Destination>,
+        target: Arc<dyn Target>,
+        works: Works,
+        condition: Condition,
+    ) -> Lane {
         let metrics = works.metrics.destination(&pipeline.name, &destination.name);
         let pipeline_metrics = works.metrics.pipeline(&pipeline.name);
-        Lane { shared: Arc::new(Shared { pipeline, destination, target, works, metrics, pipeline_metrics }) }
+        let shared = Shared { pipeline, destination, target, works, metrics, pipeline_metrics, condition };
+        Lane { shared: Arc::new(shared), rests: Arc::default() }
     }
 
     /// Runs until `stop`; then waits for the deliveries under way.
     pub async fn run(self, stop: CancellationToken) {
         let span = tracing::info_span!("lane", pipeline = %self.shared.pipeline.name, destination = %self.shared.destination.name);
         async {
-            let mut failures = 0;
             while !stop.is_cancelled() {
                 let (settlements, settler) = self.settler();
                 let worked = self.work(&stop, settlements).await;
@@ -73,11 +81,11 @@ impl Lane {
                 }
                 if let Err(fault) = worked {
                     warn!(code = fault.code(), "the lane starts again: {fault}");
+                    self.shared.condition.rests(&fault);
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = self.shared.works.clock.sleep(pause(failures)) => {}
+                        () = self.shared.works.clock.sleep(self.rests.failed()) => {}
                     }
-                    failures += 1;
                 }
             }
         }
@@ -88,7 +96,7 @@ impl Lane {
     /// The task that settles what is sent to it.
     fn settler(&self) -> (mpsc::Sender<Settlement>, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel::<Settlement>(SETTLES);
-        let works = self.shared.works.clone();
+        let (works, rests) = (self.shared.works.clone(), self.rests.clone());
         let settling = async move {
             while let Some(mut settlement) = receiver.recv().await {
                 while let Ok(more) = receiver.try_recv() {
@@ -98,6 +106,7 @@ impl Lane {
                     warn!(code = fault.code(), "what was delivered is not settled, and handed out again: {fault}");
                     return;
                 }
+                rests.worked();
             }
         };
         (sender, tokio::spawn(settling.in_current_span()))
@@ -131,6 +140,7 @@ impl Lane {
         let (batch, concurrency) = self.at_once();
         let mut pauses = 0;
         self.shared.metrics.up.set(1);
+        self.shared.condition.works();
         loop {
             while under_way.len() >= concurrency {
                 let Some(verdict) = under_way.join_next().await else { break };
@@ -191,8 +201,12 @@ impl Lane {
                 }
             }
         }
-        let Some((until, fault)) = rest else { return Ok(()) };
+        let Some((until, fault)) = rest else {
+            self.shared.condition.works();
+            return Ok(());
+        };
         self.shared.metrics.up.set(0);
+        self.shared.condition.rests(&fault);
         if *pauses == 0 {
             warn!(code = fault.code(), "the lane rests until its peer is well: {fault}");
         }

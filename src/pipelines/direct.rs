@@ -19,8 +19,11 @@ use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Target};
 use crate::queue::{Decoded, NewEntry};
 use crate::steps::{Answer, Ask, World};
-use crate::store::{Event, Hop, Settlement};
+use crate::store::{Event, Fence, Hop, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
+
+/// The fence under which a source runs, where it has one.
+type Turn = Option<Fence>;
 
 /// A pipeline's shorter way.
 pub struct Direct {
@@ -29,8 +32,9 @@ pub struct Direct {
     works: Works,
     metrics: PipelineMetrics,
     destination: DestinationMetrics,
-    /// One run at a time, in order; true once the target was cut back to the last commit.
-    rewound: Mutex<bool>,
+    /// One run at a time, in order; the turn under which the target was cut back to the last commit. In another turn some
+    /// other instance may have written between.
+    rewound: Mutex<Option<Turn>>,
     /// Name of the target's point among the cursors.
     point: Text,
 }
@@ -50,15 +54,20 @@ impl Direct {
             works: works.clone(),
             metrics: works.metrics.pipeline(&pipeline.name),
             destination: works.metrics.destination(&pipeline.name, &destination.name),
-            rewound: Mutex::new(false),
+            rewound: Mutex::new(None),
             point: format!("direct:{}", destination.queue).into(),
         })
     }
 
-    /// Processes, appends and commits a run.
-    pub async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
+    /// Processes, appends and commits a run, under `turn`.
+    pub async fn receive(
+        &self,
+        arrivals: Vec<Arrival>,
+        cursor: Option<(Text, Value)>,
+        turn: Turn,
+    ) -> Result<Vec<Receipt>, Fault> {
         let mut rewound = self.rewound.lock().await;
-        self.rewind(&mut rewound).await?;
+        self.rewind(&mut rewound, &turn).await?;
         let now = self.works.clock.now();
         let mut run = Run::default();
         for arrival in arrivals {
@@ -66,7 +75,7 @@ impl Direct {
         }
         let appended = self.append(&mut run).await;
         if let Err(fault) = appended {
-            *rewound = false;
+            *rewound = None;
             return Err(fault);
         }
         if run.delivered > 0 && self.pipeline.track.is_empty() {
@@ -78,9 +87,10 @@ impl Direct {
             ));
         }
         run.settlement.cursors.extend(cursor);
+        run.settlement.fences.extend(turn);
         if let Err(fault) = self.works.engine.store.settle(run.settlement).await {
             // Appended but not committed: the next run cuts it off again.
-            *rewound = false;
+            *rewound = None;
             return Err(fault);
         }
         self.metrics.accepted.inc_by(run.receipts.len() as u64);
@@ -89,25 +99,27 @@ impl Direct {
     }
 
     /// The source's input is complete: the output takes its final name.
-    pub async fn finished(&self, source: &str) -> Result<(), Fault> {
+    pub async fn finished(&self, source: &str, turn: Turn) -> Result<(), Fault> {
         let mut rewound = self.rewound.lock().await;
-        self.rewind(&mut rewound).await?;
+        self.rewind(&mut rewound, &turn).await?;
         match self.targets[0].checkpointed() {
             Some(target) => {
                 target.finish(source).await?;
-                let settlement =
-                    Settlement { cursors: vec![(self.point.clone(), Value::Null)], ..Settlement::default() };
-                self.works.engine.store.settle(settlement).await
+                let cursors = vec![(self.point.clone(), Value::Null)];
+                let fences = turn.into_iter().collect();
+                self.works.engine.store.settle(Settlement { cursors, fences, ..Settlement::default() }).await
             }
             None => Ok(()),
         }
     }
 
-    async fn rewind(&self, rewound: &mut bool) -> Result<(), Fault> {
-        if !*rewound && let Some(target) = self.targets[0].checkpointed() {
+    async fn rewind(&self, rewound: &mut Option<Turn>, turn: &Turn) -> Result<(), Fault> {
+        if rewound.as_ref() != Some(turn)
+            && let Some(target) = self.targets[0].checkpointed()
+        {
             let point = self.works.engine.store.cursor(&self.point).await?.filter(|point| *point != Value::Null);
             target.rewind(point.as_ref()).await?;
-            *rewound = true;
+            *rewound = Some(turn.clone());
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::mask::People;
@@ -19,7 +20,7 @@ use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Target};
 use crate::queue::{Decoded, NewEntry};
-use crate::store::{Accepted, Claim, DeadLetter, Event, Hop, Intake, Stored};
+use crate::store::{Accepted, Claim, DeadLetter, Event, Fence, Hold, Hop, Intake, Stored};
 use crate::telemetry::PipelineMetrics;
 
 /// How long an arrival that its source identifies is remembered, where the pipeline states no `dedupe`.
@@ -44,14 +45,24 @@ impl Gate {
         Gate { pipeline, works, metrics, direct, relay }
     }
 
-    /// The ordinary way: all are stored, in one commit.
-    async fn store(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
+    /// The ordinary way: all are stored, in one commit, under the fence of the source's turn where it has one.
+    async fn store(
+        &self,
+        arrivals: Vec<Arrival>,
+        cursor: Option<(Text, Value)>,
+        fence: Option<Fence>,
+    ) -> Result<Vec<Receipt>, Fault> {
         let now = self.works.clock.now();
         let has_cursor = cursor.is_some();
         let (intakes, dead): (Vec<_>, Vec<_>) =
             arrivals.into_iter().map(|arrival| self.intake(arrival, has_cursor, now)).unzip();
-        let accepted =
-            self.works.engine.store.intake(intakes, cursor).await.inspect_err(|_| self.metrics.refused.inc())?;
+        let accepted = self
+            .works
+            .engine
+            .store
+            .intake_under(intakes, cursor, fence)
+            .await
+            .inspect_err(|_| self.metrics.refused.inc())?;
         let receipts = accepted.into_iter().zip(dead).map(|(accepted, dead)| match accepted {
             Accepted::New(id) if dead => Receipt { id, outcome: ReceiptOutcome::Dead },
             Accepted::New(id) => Receipt { id, outcome: ReceiptOutcome::Stored },
@@ -68,7 +79,7 @@ impl Gate {
         let (places, left): (Vec<usize>, Vec<Arrival>) = left.into_iter().unzip();
         let mut failures = 0;
         while !left.is_empty() {
-            match self.store(left.clone(), None).await {
+            match self.store(left.clone(), None, None).await {
                 Ok(stored) => {
                     for (place, receipt) in places.into_iter().zip(stored) {
                         receipts[place] = Some(receipt);
@@ -239,21 +250,44 @@ impl Gate {
     }
 }
 
-#[async_trait]
-impl Receiver for Gate {
-    async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
+impl Gate {
+    /// The gate for a source that runs in a turn: whatever comes through it is stored only while the turn lasts.
+    pub fn under(self: Arc<Gate>, hold: &Hold) -> Arc<dyn Receiver> {
+        Arc::new(InTurn { gate: self, fence: hold.fence.clone(), lost: hold.lost.clone() })
+    }
+
+    async fn receive_under(
+        &self,
+        arrivals: Vec<Arrival>,
+        cursor: Option<(Text, Value)>,
+        fence: Option<Fence>,
+    ) -> Result<Vec<Receipt>, Fault> {
         let bytes = arrivals.iter().map(|arrival| arrival.body.len()).sum();
         let _room = self.works.memory.room(bytes, &self.works.clock).await?;
         // What comes without a cursor (sent in by hand) has no place in a file that grows with its source.
         if let Some(direct) = &self.direct
             && cursor.is_some()
         {
-            return direct.receive(arrivals, cursor).await;
+            return direct.receive(arrivals, cursor, fence).await;
         }
         match &self.relay {
             Some(relay) if cursor.is_none() => self.relay(relay, arrivals).await,
-            _ => self.store(arrivals, cursor).await,
+            _ => self.store(arrivals, cursor, fence).await,
         }
+    }
+
+    async fn finished_under(&self, name: &str, fence: Option<Fence>) -> Result<(), Fault> {
+        match &self.direct {
+            Some(direct) => direct.finished(name, fence).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Receiver for Gate {
+    async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
+        self.receive_under(arrivals, cursor, None).await
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault> {
@@ -261,14 +295,49 @@ impl Receiver for Gate {
     }
 
     async fn finished(&self, name: &str) -> Result<(), Fault> {
-        match &self.direct {
-            Some(direct) => direct.finished(name).await,
-            None => Ok(()),
-        }
+        self.finished_under(name, None).await
     }
 
     async fn reply(&self, arrival: Arrival) -> Result<Value, Fault> {
         reply::reply(&self.pipeline, &self.works, arrival).await
+    }
+}
+
+/// A gate while a turn lasts.
+struct InTurn {
+    gate: Arc<Gate>,
+    fence: Option<Fence>,
+    lost: CancellationToken,
+}
+
+impl InTurn {
+    /// The commit checks the fence; this spares an instance that woke late what it would do before.
+    fn lasts(&self) -> Result<(), Fault> {
+        if self.lost.is_cancelled() {
+            return Err(Fault::reconnect("STORE-STALE", "the source's turn has passed on to another instance"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Receiver for InTurn {
+    async fn receive(&self, arrivals: Vec<Arrival>, cursor: Option<(Text, Value)>) -> Result<Vec<Receipt>, Fault> {
+        self.lasts()?;
+        self.gate.receive_under(arrivals, cursor, self.fence.clone()).await
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Option<Value>, Fault> {
+        self.gate.cursor(name).await
+    }
+
+    async fn finished(&self, name: &str) -> Result<(), Fault> {
+        self.lasts()?;
+        self.gate.finished_under(name, self.fence.clone()).await
+    }
+
+    async fn reply(&self, arrival: Arrival) -> Result<Value, Fault> {
+        self.gate.reply(arrival).await
     }
 }
 

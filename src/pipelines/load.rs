@@ -7,9 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
-use crate::config::{
-    Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Setting, Severity, Span, parse,
-};
+use crate::config::{Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Severity, Span, parse};
 use crate::message::Text;
 use crate::steps::{CsvTables, TableNames, read_tables};
 
@@ -19,6 +17,25 @@ pub struct Configuration {
     pub hub: HubSettings,
     pub tables: Arc<CsvTables>,
     pub pipelines: BTreeMap<Text, Arc<Pipeline>>,
+}
+
+impl Configuration {
+    /// Names what all instances should run: the pipelines with their files and tables, what their references stand for, and
+    /// the settings that must not differ. Where an instance listens and keeps its files is its own affair.
+    pub fn revision(&self) -> Text {
+        let mut hash = Sha256::new();
+        for (name, pipeline) in &self.pipelines {
+            hash.update(name.as_bytes());
+            hash.update(pipeline.revision);
+        }
+        let queue = self.hub.queue.clone().unwrap_or_default();
+        hash.update(format!("{} {:?}", queue.quota, self.hub.retention));
+        if let Some(rabbit) = &queue.rabbitmq {
+            hash.update(format!("{} {} {}", rabbit.vhost, rabbit.prefix, rabbit.partitions));
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        digest[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    }
 }
 
 /// A folder as read: a configuration where there is no error, and the problems with the files to show them in.
@@ -83,7 +100,7 @@ fn read_text(path: &Path) -> Result<String, String> {
 
 fn read_hub(folder: &Path, reader: &mut Reader<'_>) -> Option<HubSettings> {
     let node = read_yaml(folder, Path::new("config/raccord.yaml"), reader)?;
-    HubSettings::read(&node, reader)
+    HubSettings::read_checked(&node, reader)
 }
 
 fn read_pipelines(
@@ -175,7 +192,7 @@ fn revision(pipeline: &Path, tables: &Path, resolved: &[u8; 32]) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(resolved);
     for folder in [pipeline, tables] {
-        hash_folder(folder, &mut hash, DEPTH);
+        hash_folder(folder, folder, &mut hash, DEPTH);
     }
     let digest: [u8; 32] = hash.finalize().into();
     let mut half = [0; 16];
@@ -183,18 +200,19 @@ fn revision(pipeline: &Path, tables: &Path, resolved: &[u8; 32]) -> [u8; 16] {
     half
 }
 
-/// The files of a folder and of those in it. Cases and samples are no part of what runs.
-fn hash_folder(folder: &Path, hash: &mut Sha256, depth: usize) {
+/// The files of a folder and of those in it, by their place below `top`: another instance has them elsewhere. Cases and
+/// samples are no part of what runs.
+fn hash_folder(folder: &Path, top: &Path, hash: &mut Sha256, depth: usize) {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     paths.sort();
     for path in &paths {
         if path.is_file() {
-            hash.update(path.as_os_str().as_encoded_bytes());
+            hash.update(path.strip_prefix(top).unwrap_or(path).as_os_str().as_encoded_bytes());
             hash.update(std::fs::read(path).unwrap_or_default());
         } else if depth > 0 && path.is_dir() && !path.ends_with("cases") && !path.ends_with("samples") {
-            hash_folder(path, hash, depth - 1);
+            hash_folder(path, top, hash, depth - 1);
         }
     }
 }
@@ -224,5 +242,28 @@ mod tests {
         assert_ne!(write("orders/schemas/order.json", "true"), schema);
         assert_ne!(write("tables/stores.csv", "a"), schema);
         std::fs::remove_dir_all(folder).expect("the folder is ours");
+    }
+
+    #[test]
+    fn instances_with_the_same_files_run_the_same_revision() {
+        let read = |quota: u32, about: &str| {
+            let folder = std::env::temp_dir().join(format!("raccord-{}", crate::message::MessageId::draw()));
+            let write = |relative: &str, text: String| {
+                let path = folder.join(relative);
+                std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("folders can be made");
+                std::fs::write(path, text).expect("files can be written");
+            };
+            let place = folder.display();
+            write("config/raccord.yaml", format!("name: at-{quota}\nqueue: {{ folder: '{place}', quota: {quota} }}\n"));
+            let ends = "from: { protocol: raccord, format: json }\nto: { out: { protocol: file, folder: out, name: x.json, format: json } }";
+            write("pipelines/orders/pipeline.yaml", format!("about: {about}\norder_by: none\n{ends}\n"));
+            let loaded = load(&folder, &Environment::default());
+            std::fs::remove_dir_all(&folder).expect("the folder is ours");
+            loaded.configuration.expect("it is right").revision()
+        };
+        let first = read(1000, "a");
+        assert_eq!(read(1000, "a"), first, "the same files in another folder");
+        assert_ne!(read(1000, "b"), first);
+        assert_ne!(read(1001, "a"), first, "a setting that all must share");
     }
 }

@@ -5,6 +5,7 @@
 //! where the ends allow them. `process` is the pure middle that production, `cases` and `simulation` share.
 
 mod cases;
+mod condition;
 mod dead_letters;
 mod decide;
 mod delivery;
@@ -20,8 +21,9 @@ mod spec;
 mod stage;
 
 pub use cases::{CaseOutcome, case_shape, run_cases};
+pub use condition::Condition;
 pub use dead_letters::{discard, replay, replay_through};
-pub use decide::{Decision, decide, pause};
+pub use decide::{Decision, Rests, decide, pause};
 pub use delivery::Lane;
 pub use direct::Direct;
 pub use intake::Gate;

@@ -10,6 +10,7 @@ use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Sp
 use crate::formula::Template;
 use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
+use crate::queue::Sharing;
 use crate::steps::{self, Place as DocumentPlace, StepPlace, Steps, TableNames};
 
 /// A pipeline, read and checked.
@@ -307,6 +308,20 @@ impl Pipeline {
 }
 
 impl Pipeline {
+    /// Its queues, and how instances share them: by key where there is an order, all to one where members of a group meet.
+    pub fn queues(&self) -> Vec<(Text, Sharing)> {
+        if self.reply.is_some() {
+            return Vec::new();
+        }
+        let shared = match self.order_by {
+            OrderBy::None => Sharing::Competing,
+            OrderBy::Value(_) => Sharing::Keyed,
+        };
+        let own = if self.steps.has("aggregate") { Sharing::Single } else { shared };
+        let destinations = self.destinations.iter().map(|to| (to.queue.clone(), shared));
+        [(self.name.clone(), own)].into_iter().chain(destinations).collect()
+    }
+
     /// Whether each record of an input (a row of a file) is a message of its own.
     pub fn takes_records(&self) -> bool {
         self.source.resumes() && self.codec.records(Box::new(std::io::empty())).is_some()

@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
-use super::decide::{Decision, decide, pause};
+use super::decide::{Decision, Rests, decide, pause};
 use super::intake::dead_letter;
 use super::process::{Processed, Work, decode, process};
-use super::{Destination, Pipeline, Then, Works};
+use super::{Condition, Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Decoded, Entry, NewEntry};
+use crate::queue::{Consumer, Decoded, Entry, NewEntry};
 use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
@@ -46,30 +46,32 @@ pub struct Stage {
     metrics: PipelineMetrics,
     pending: Pending,
     has_groups: bool,
+    condition: Condition,
+    rests: Arc<Rests>,
 }
 
 impl Stage {
     /// `targets` are the opened targets, in the order of the pipeline's destinations.
-    pub fn new(pipeline: Arc<Pipeline>, targets: Vec<Arc<dyn Target>>, works: Works) -> Stage {
+    pub fn new(pipeline: Arc<Pipeline>, targets: Vec<Arc<dyn Target>>, works: Works, condition: Condition) -> Stage {
         let metrics = works.metrics.pipeline(&pipeline.name);
         let has_groups = pipeline.steps.has("aggregate");
-        Stage { pipeline, targets, works, metrics, pending: Pending::default(), has_groups }
+        let (pending, rests) = (Pending::default(), Arc::default());
+        Stage { pipeline, targets, works, metrics, pending, has_groups, condition, rests }
     }
 
     /// Runs until `stop`; then finishes what it holds.
     pub async fn run(mut self, stop: CancellationToken) {
         let span = tracing::info_span!("stage", pipeline = %self.pipeline.name);
         async {
-            let mut failures = 0;
             while !stop.is_cancelled() {
                 let (settlements, settler) = self.settler();
                 if let Err(fault) = self.work(&stop, settlements).await {
                     warn!(code = fault.code(), "the stage rests and starts again: {fault}");
+                    self.condition.rests(&fault);
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = self.works.clock.sleep(pause(failures)) => {}
+                        () = self.works.clock.sleep(self.rests.failed()) => {}
                     }
-                    failures += 1;
                 }
                 // The work has dropped its end: what it handed over is settled, then the settler ends.
                 if settler.await.is_err() {
@@ -85,7 +87,7 @@ impl Stage {
     /// The task that settles, in order, what is sent to it.
     fn settler(&self) -> (mpsc::Sender<Decided>, tokio::task::JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel::<Decided>(SETTLES);
-        let (works, pending) = (self.works.clone(), self.pending.clone());
+        let (works, pending, rests) = (self.works.clone(), self.pending.clone(), self.rests.clone());
         let settling = async move {
             while let Some((run, settlement)) = receiver.recv().await {
                 if let Err(fault) = settle_for_good(&works, settlement).await {
@@ -93,6 +95,7 @@ impl Stage {
                     return;
                 }
                 pending.committed(run);
+                rests.worked();
             }
         };
         (sender, tokio::spawn(settling.in_current_span()))
@@ -104,6 +107,7 @@ impl Stage {
         // Groups of an `aggregate` that an edit took away still close in their time.
         let left = self.works.engine.store.due_groups(&self.pipeline.name, Timestamp::MAX, 1).await?;
         self.has_groups |= !left.is_empty();
+        self.condition.works();
         loop {
             self.wait_for_room(stop).await?;
             let entries = tokio::select! {
@@ -112,7 +116,7 @@ impl Stage {
                 () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
             };
             let (run, mut settlement) = (self.pending.begin(), Settlement::default());
-            if self.has_groups {
+            if self.has_groups && self.closes_groups(&*consumer) {
                 self.close_due_groups(&mut settlement).await?;
             }
             if entries.is_empty() && settlement.outputs.is_empty() {
@@ -284,6 +288,12 @@ impl Stage {
             decoded: Decoded::default(),
         });
         settlement.groups.push(GroupWrite::Close { group, window });
+    }
+
+    /// Groups are closed where their members come in. A group that an edit left without its step has no such place any more:
+    /// whoever is first closes it, and what the others decided is stale.
+    fn closes_groups(&self, consumer: &dyn Consumer) -> bool {
+        consumer.leads() || !self.pipeline.steps.has("aggregate")
     }
 
     async fn close_due_groups(&mut self, settlement: &mut Settlement) -> Result<(), Fault> {

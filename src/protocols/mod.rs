@@ -122,6 +122,11 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Runs on one of several instances at a time: it looks for what is there (a folder, a time), and two would find the same.
+    fn alone(&self) -> bool {
+        false
+    }
+
     /// Has a peer that keeps each message until [`Receiver::receive`] has answered for it, and gives it again otherwise: then a
     /// message may be delivered before anything is stored.
     fn acknowledges(&self) -> bool {

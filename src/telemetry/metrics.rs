@@ -21,6 +21,13 @@ pub struct Metrics {
     dead_letters_total: IntCounterVec,
     up: IntGaugeVec,
     reloads: IntCounterVec,
+    partitions_held: IntGaugeVec,
+    /// Sources that run on one instance at a time, and run on this one.
+    pub sources_held: IntGauge,
+    /// Instances that share the engine and live, this one among them.
+    pub instances: IntGauge,
+    /// Of these, those that run another configuration than this one.
+    pub instances_differing: IntGauge,
     broker_up: IntGaugeVec,
     broker_blocked: IntGauge,
     broker_unconfirmed: IntGauge,
@@ -128,6 +135,19 @@ impl Default for Metrics {
                 &registry,
                 counter("raccord_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"]),
             ),
+            partitions_held: add(
+                &registry,
+                gauge("raccord_partitions_held", "Partitions of a queue that this instance takes from.", &["queue"]),
+            ),
+            sources_held: add(
+                &registry,
+                single("raccord_sources_held", "Sources that only one instance runs, and this one does."),
+            ),
+            instances: add(&registry, single("raccord_instances", "Instances that live and share the queues.")),
+            instances_differing: add(
+                &registry,
+                single("raccord_instances_differing", "Instances that run another configuration than this one."),
+            ),
             broker_up: add(
                 &registry,
                 gauge("raccord_broker_up", "1 while there is a connection to the broker, by what it is for.", &["for"]),
@@ -155,8 +175,7 @@ impl Default for Metrics {
             ),
             config_loaded: add(
                 &registry,
-                IntGauge::new("raccord_config_loaded_timestamp_seconds", "When the configuration in use was loaded.")
-                    .expect("a constant definition"),
+                single("raccord_config_loaded_timestamp_seconds", "When the configuration in use was loaded."),
             ),
             registry,
         }
@@ -219,6 +238,14 @@ impl Metrics {
         }
     }
 
+    /// Sets how many partitions of each queue named are held here; of the others none.
+    pub fn partitions_held(&self, counts: &[(impl AsRef<str>, i64)]) {
+        self.partitions_held.reset();
+        for (queue, count) in counts {
+            self.partitions_held.with_label_values(&[queue.as_ref()]).set(*count);
+        }
+    }
+
     pub fn reloaded(&self, outcome: &str) {
         self.reloads.with_label_values(&[outcome]).inc();
     }
@@ -243,6 +270,10 @@ fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
 
 fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     IntGaugeVec::new(Opts::new(name, help), labels).expect("a constant definition")
+}
+
+fn single(name: &str, help: &str) -> IntGauge {
+    IntGauge::new(name, help).expect("a constant definition")
 }
 
 fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {

@@ -11,6 +11,7 @@ mod faults;
 mod flows;
 mod guards;
 mod harness;
+mod instances;
 mod layers;
 #[path = "../parts/mod.rs"]
 mod parts;

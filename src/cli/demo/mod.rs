@@ -3,6 +3,7 @@
 //! A web shop posts signed orders, tills and a supplier drop files, a form asks who holds a card. The ERP's stand-in is away
 //! for its first calls, so that a retry is seen. Everything else is the hub as it ships.
 
+mod broker;
 mod stand_ins;
 mod story;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rust_embed::RustEmbed;
 
 use super::Context;
@@ -21,6 +22,7 @@ use crate::config::Environment;
 use crate::hub::{Hub, Options, StartError};
 use crate::message::Fault;
 use crate::telemetry::{LogFormat, start_logs};
+use broker::Broker;
 use stand_ins::StandIns;
 
 /// The hub that ships.
@@ -40,17 +42,46 @@ pub struct Demo {
     /// Where to lay the hub out, to look at it afterwards; a temporary folder otherwise
     #[arg(long)]
     keep: Option<PathBuf>,
+    /// Where messages wait
+    #[arg(long, value_enum, default_value_t = Queue::Embedded)]
+    queue: Queue,
+    /// With `--queue rabbitmq`: the broker
+    #[arg(long, value_name = "ADDRESS", default_value = "amqp://guest:guest@127.0.0.1:5672")]
+    broker: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Queue {
+    /// In a file of the demo's folder
+    Embedded,
+    /// In RabbitMQ; the store stays in the demo's folder
+    Rabbitmq,
+}
+
+/// Longest time for a broker that answers to let the hub in.
+const START_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time for all messages to arrive: the ERP's stand-in makes some of them wait for a retry of 5 seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Demo {
     pub async fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
         start_logs(LogFormat::Text);
+        let broker = match self.queue {
+            Queue::Embedded => None,
+            Queue::Rabbitmq => Some(Broker::parse(&self.broker)?),
+        };
+        if let Some(broker) = &broker {
+            broker.ensure_there().await?;
+        }
         let folder = Folder::lay_out(self.keep.as_deref())?;
         let stand_ins = StandIns::start().await?;
-        let hub = start(folder.path(), stand_ins.environment(folder.path())).await?;
+        let mut variables = stand_ins.environment(folder.path());
+        if let Some(broker) = &broker {
+            variables.extend([broker.write_into(folder.path())?]);
+        }
+        let starting = tokio::time::timeout(START_WITHIN, start(folder.path(), variables)).await;
+        let hub =
+            starting.context("the hub could not start in time; its last words above say what it waited for")??;
         println!("The hub runs on http://{} from {}\n", hub.address(), folder.path().display());
         stand_ins.feed(folder.path(), hub.address()).await?;
         let progress = super::output::progress(context, "waiting for all messages to arrive; retries take 5 seconds");

@@ -49,6 +49,10 @@ impl SourceSettings for FileSourceSettings {
     fn resumes(&self) -> bool {
         true
     }
+
+    fn alone(&self) -> bool {
+        true
+    }
 }
 
 struct FileSource {

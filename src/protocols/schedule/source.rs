@@ -30,6 +30,10 @@ impl SourceSettings for ScheduleSettings {
         let cursor = Text::from(format!("schedule:{pipeline}"));
         Ok(Box::new(Schedule { settings: self.clone(), cursor, codec, clock: around.clock.clone() }))
     }
+
+    fn alone(&self) -> bool {
+        true
+    }
 }
 
 struct Schedule {

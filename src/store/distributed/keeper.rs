@@ -242,8 +242,9 @@ impl Keeper {
         }
         let mut pass_on = std::mem::take(abandoned);
         for (name, one) in held.iter_mut() {
-            // What was told to finish does finish, whatever else has changed since.
-            if one.passing.is_none() && !plan.pass_on.contains(&one.fence) {
+            // What was told to finish does finish, whatever else has changed since. So does what was let go and is wanted
+            // again (a reload): its turn is over, and the next one is another.
+            if one.passing.is_none() && !one.finished && !plan.pass_on.contains(&one.fence) {
                 continue;
             }
             let ends = *one.passing.get_or_insert_with(|| {
