@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{NewEntry, Sharing, Window};
-use crate::message::{Fault, Map, Text};
+use crate::message::{Fault, Map, MessageId, Text};
 
 /// A broker whose queues are durable and whose publishes are confirmed.
 #[async_trait]
@@ -74,6 +74,8 @@ pub struct Envelope {
     pub entry: NewEntry,
     pub attempts: u32,
     pub stored: Timestamp,
+    /// Drawn for each publication: deliveries of one have the same, a message that is published twice has two.
+    pub copy: MessageId,
 }
 
 /// A running subscription. Dropping `deliveries` ends it: what was not acknowledged is delivered again, here or elsewhere.

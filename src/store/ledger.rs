@@ -19,7 +19,7 @@ pub trait Ledger: Store + Queue {
     /// Losing the last moments of it in a crash of the database does no harm: it need not be synced.
     async fn claim(&self, claims: &[Claim]) -> Result<Vec<Claimed>, Fault>;
 
-    /// Whether the end of each entry (queue and message) was committed, though the broker may deliver it again. Marks are kept
+    /// Whether the end of each delivery (queue and [`crate::queue::broker::Envelope::copy`]) was committed, though the broker may deliver it again. Marks are kept
     /// as long as the journal.
     async fn settled(&self, entries: &[(Text, MessageId)]) -> Result<Vec<bool>, Fault>;
 

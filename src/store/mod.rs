@@ -58,7 +58,7 @@ pub struct Settlement {
     pub parked: Vec<(NewEntry, u32)>,
     /// Claims, taken by [`Ledger::claim`], whose entries are stored.
     pub claimed: Vec<Claim>,
-    /// Entries (queue and message) whose end is told by this commit and not by the queue: see [`Ledger::settled`]. One that
+    /// Deliveries (queue and copy) whose end is told by this commit and not by the queue: see [`Ledger::settled`]. One that
     /// was told before makes the settlement stale.
     pub settled: Vec<(Text, MessageId)>,
     /// Leases under which this was decided; one that has passed on makes the settlement stale.

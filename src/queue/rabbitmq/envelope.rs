@@ -42,6 +42,7 @@ pub fn message(envelope: &Envelope, hub: &ShortString) -> Result<(BasicPropertie
     put("raccord-queue", text(&entry.queue));
     put("raccord-time", nanoseconds(entry.time));
     put("raccord-stored", nanoseconds(envelope.stored));
+    put("raccord-copy", text(&envelope.copy.to_string()));
     if entry.origin != entry.message {
         put("raccord-origin", text(&entry.origin.to_string()));
     }
@@ -133,6 +134,7 @@ fn read(properties: &BasicProperties, body: &Bytes) -> Result<Envelope, String> 
         Some(_) => return Err("its header raccord-headers is no JSON object".into()),
     };
     Ok(Envelope {
+        copy: id(words("raccord-copy")?.ok_or_else(|| missing("raccord-copy"))?)?,
         entry: NewEntry {
             queue: words("raccord-queue")?.map(Text::new).ok_or_else(|| missing("raccord-queue"))?,
             message,
@@ -216,6 +218,7 @@ mod tests {
         let rest = (headers, body, any::<u32>(), proptest::option::of(instant.clone()), any::<u32>(), instant);
         (entry, rest).prop_map(
             |((message, origin, queue, key, time), (headers, body, start_at, due, attempts, stored))| Envelope {
+                copy: MessageId::derive(&[b"copy", message.as_bytes()]),
                 entry: NewEntry {
                     queue: Text::new(queue),
                     message,

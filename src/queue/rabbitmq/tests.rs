@@ -69,7 +69,7 @@ fn publication(number: u64, partition: Option<u32>) -> Publication {
         due: None,
         decoded: Decoded::default(),
     };
-    let envelope = Envelope { entry, attempts: 0, stored: Timestamp::UNIX_EPOCH };
+    let envelope = Envelope { entry, attempts: 0, stored: Timestamp::UNIX_EPOCH, copy: MessageId::draw() };
     Publication { lane: lane(partition), envelope, delay: None }
 }
 

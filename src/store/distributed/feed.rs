@@ -30,8 +30,8 @@ pub struct Feed {
     ready: BTreeSet<i64>,
     rests: BTreeSet<(Timestamp, i64)>,
     keys: Keys,
-    /// Items that came from the broker, to know them when they come again.
-    by_message: HashMap<(LaneNumber, MessageId), i64, foldhash::fast::RandomState>,
+    /// Items that came from the broker by the copy they are, to know them when they come again.
+    by_copy: HashMap<(LaneNumber, MessageId), i64, foldhash::fast::RandomState>,
     lanes: HashMap<LaneNumber, Lane>,
     /// To be stored in the ledger (or, of a competing queue, in a wait queue) and acknowledged, in order.
     parking: VecDeque<i64>,
@@ -57,6 +57,8 @@ struct Item {
     entry: NewEntry,
     attempts: u32,
     stored: Timestamp,
+    /// Of one from the broker: see [`Envelope::copy`].
+    copy: MessageId,
     phase: Phase,
     /// A settle of it is under way.
     settling: bool,
@@ -111,6 +113,8 @@ pub struct Input {
     pub entry: NewEntry,
     pub attempts: u32,
     pub stored: Timestamp,
+    /// See [`Envelope::copy`].
+    pub copy: MessageId,
 }
 
 /// How a settle begins.
@@ -152,7 +156,7 @@ impl Feed {
             ready: BTreeSet::new(),
             rests: BTreeSet::new(),
             keys: Keys::default(),
-            by_message: HashMap::default(),
+            by_copy: HashMap::default(),
             lanes: HashMap::new(),
             parking: VecDeque::new(),
             recount: VecDeque::new(),
@@ -328,8 +332,8 @@ impl Feed {
     // ---- what comes
 
     /// Whether a message that was delivered again is still here: then it is the same item, under its new tag.
-    pub fn known_again(&mut self, lane: LaneNumber, session: u64, tag: u64, message: MessageId) -> bool {
-        let Some(item) = self.by_message.get(&(lane, message)).and_then(|number| self.items.get_mut(number)) else {
+    pub fn known_again(&mut self, lane: LaneNumber, session: u64, tag: u64, copy: MessageId) -> bool {
+        let Some(item) = self.by_copy.get(&(lane, copy)).and_then(|number| self.items.get_mut(number)) else {
             return false;
         };
         let From::Broker { void: true, .. } = item.from else { return false };
@@ -351,12 +355,12 @@ impl Feed {
         if of.session != session || of.ending {
             return;
         }
-        let Envelope { entry, attempts, stored } = envelope;
+        let Envelope { entry, attempts, stored, copy } = envelope;
         let waits = entry.due.is_some_and(|due| due > now);
         let key = entry.key.clone().filter(|_| lane.is_some());
-        self.by_message.insert((lane, entry.message), number);
+        self.by_copy.insert((lane, copy), number);
         let from = From::Broker { session, tag, void: false };
-        let item = Item { lane, from, entry, attempts, stored, phase: Phase::Behind, settling: false };
+        let item = Item { lane, from, entry, attempts, stored, copy, phase: Phase::Behind, settling: false };
         self.items.insert(number, item);
         match key {
             Some(key) => {
@@ -382,8 +386,8 @@ impl Feed {
         entry.queue = self.queue.clone();
         let key = entry.key.clone().filter(|_| lane.is_some());
         let from = From::Ledger(at);
-        let stored = entry.time;
-        let item = Item { lane, from, entry, attempts, stored, phase: Phase::Behind, settling: false };
+        let (stored, copy) = (entry.time, entry.message);
+        let item = Item { lane, from, entry, attempts, stored, copy, phase: Phase::Behind, settling: false };
         self.items.insert(number, item);
         match key {
             Some(key) => {
@@ -407,8 +411,8 @@ impl Feed {
         self.items.contains_key(&at.0)
     }
 
-    pub fn message(&self, at: EntryRef) -> Option<MessageId> {
-        self.items.get(&at.0).map(|item| item.entry.message)
+    pub fn copy(&self, at: EntryRef) -> Option<MessageId> {
+        self.items.get(&at.0).map(|item| item.copy)
     }
 
     /// Marks inputs as being settled.
@@ -425,6 +429,7 @@ impl Feed {
                         entry: item.entry.clone(),
                         attempts: item.attempts,
                         stored: item.stored,
+                        copy: item.copy,
                     });
                 }
                 found => {
@@ -505,6 +510,7 @@ impl Feed {
                 entry: item.entry.clone(),
                 attempts: item.attempts,
                 stored: item.stored,
+                copy: item.copy,
             });
         }
         inputs
@@ -694,9 +700,9 @@ impl Feed {
             Phase::Resting(until) => drop(self.rests.remove(&(until, number))),
             Phase::Behind | Phase::Parking => {}
         }
-        let message = (item.lane, item.entry.message);
-        if self.by_message.get(&message) == Some(&number) {
-            self.by_message.remove(&message);
+        let copy = (item.lane, item.copy);
+        if self.by_copy.get(&copy) == Some(&number) {
+            self.by_copy.remove(&copy);
         }
         if let Some(key) = item.entry.key.filter(|_| item.lane.is_some())
             && let Some(state) = self.keys.get_mut(&(item.lane, key))

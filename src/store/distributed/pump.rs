@@ -264,11 +264,11 @@ impl Lane {
         let (mut asked, mut places) = (Vec::new(), Vec::new());
         for (place, delivered) in delivered.iter().enumerate().filter(|(_, delivered)| delivered.redelivered) {
             let Content::Entry(envelope) = &delivered.content else { continue };
-            let message = envelope.entry.message;
-            if self.line.feed().known_again(self.number, session, delivered.tag, message) {
+            let copy = envelope.copy;
+            if self.line.feed().known_again(self.number, session, delivered.tag, copy) {
                 answers[place] = None;
             } else {
-                asked.push((self.line.queue.clone(), message));
+                asked.push((self.line.queue.clone(), copy));
                 places.push(place);
             }
         }
@@ -386,7 +386,7 @@ impl Parking {
             let mut entry = input.entry.clone();
             entry.queue = name.clone();
             settlement.parked.push((entry, input.attempts));
-            settlement.settled.push((self.line.queue.clone(), input.entry.message));
+            settlement.settled.push((self.line.queue.clone(), input.copy));
         }
         match self.shared.ledger.settle(settlement).await {
             Ok(()) => {
@@ -404,7 +404,7 @@ impl Parking {
 
     /// Of entries that cannot be parked, those that were before: the broker delivered them again.
     async fn forget_settled(&self, inputs: &[Input]) -> Result<(), Fault> {
-        let asked: Vec<_> = inputs.iter().map(|input| (self.line.queue.clone(), input.entry.message)).collect();
+        let asked: Vec<_> = inputs.iter().map(|input| (self.line.queue.clone(), input.copy)).collect();
         let settled = self.shared.ledger.settled(&asked).await?;
         let gone: Vec<_> =
             inputs.iter().zip(settled).filter(|(_, settled)| *settled).map(|(input, _)| input.clone()).collect();
@@ -454,7 +454,12 @@ pub fn delayed(queue: &Text, input: &Input, now: jiff::Timestamp) -> Publication
     let delay = input.entry.due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
     Publication {
         lane: BrokerLane { queue: queue.clone(), partition: None },
-        envelope: Envelope { entry: input.entry.clone(), attempts: input.attempts, stored: input.stored },
+        envelope: Envelope {
+            entry: input.entry.clone(),
+            attempts: input.attempts,
+            stored: input.stored,
+            copy: MessageId::draw(),
+        },
         delay: Some(delay.unwrap_or_default()),
     }
 }

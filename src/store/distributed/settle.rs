@@ -211,9 +211,8 @@ impl Shared {
                 let ended: Vec<_> = refs
                     .iter()
                     .filter(|at| {
-                        feed.message(**at).is_some_and(|message| {
-                            gone.iter().any(|(queue, id)| *queue == line.queue && *id == message)
-                        })
+                        feed.copy(**at)
+                            .is_some_and(|copy| gone.iter().any(|(queue, id)| *queue == line.queue && *id == copy))
                     })
                     .map(|at| (*at, Became::Delayed))
                     .collect();
@@ -279,7 +278,7 @@ pub(super) fn publication(line: &Line, lane: Option<u32>, entry: &NewEntry, now:
     let delay = entry.due.filter(|due| *due > now && lane.is_none());
     Publication {
         lane: BrokerLane { queue: line.queue.clone(), partition: lane },
-        envelope: Envelope { entry: entry.clone(), attempts: 0, stored: now },
+        envelope: Envelope { entry: entry.clone(), attempts: 0, stored: now, copy: MessageId::draw() },
         delay: delay.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default()),
     }
 }
@@ -289,7 +288,7 @@ fn end_of(line: &Arc<Line>, input: &Input, settlement: &Settlement, exact: bool,
         From::Ledger(at) => plan.commit.ended.push(at),
         // What must not be done twice is marked, since the acknowledgement may be lost.
         From::Broker { .. } if exact || input.from.is_void() => {
-            plan.commit.settled.push((line.queue.clone(), input.entry.message));
+            plan.commit.settled.push((line.queue.clone(), input.copy));
         }
         From::Broker { .. } => {}
     }
@@ -314,7 +313,7 @@ fn retry_of(line: &Arc<Line>, input: &Input, retry: &Retry, now: Timestamp, plan
         plan.publications.push(delayed(&line.queue, &input, now));
         return Became::Delayed;
     }
-    plan.commit.settled.push((line.queue.clone(), input.entry.message));
+    plan.commit.settled.push((line.queue.clone(), input.copy));
     let entry = NewEntry { queue: line.ledger_name(input.lane), ..input.entry };
     plan.commit.parked.push((entry, input.attempts));
     Became::Parked

@@ -356,7 +356,7 @@ impl Place for Real {
         let ladder = vec![Duration::from_millis(100)];
         let metrics = crate::telemetry::BrokerMetrics::default();
         let broker = Rabbit::with_ladder(&self.rabbit(), folder, "hub", self.clock.clone(), metrics, ladder);
-        let options = Options { lives: Duration::from_millis(800), ..options("hub", &self.clock) };
+        let options = Options { lives: Duration::from_secs(3), ..options("hub", &self.clock) };
         start(broker.expect("the settings are sound"), ledger, options, Arc::new(NoGaps))
     }
 
