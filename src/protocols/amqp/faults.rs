@@ -17,7 +17,7 @@ pub(super) fn size_taken(error: &lapin::Error) -> Option<u64> {
     if !said.contains("message size") {
         return None;
     }
-    let numbers = said.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+    let mut numbers = said.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
     // "message size 70000 is larger than configured max size 65536"
-    numbers.last()
+    numbers.next_back()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{Room, blocking, text};
+use super::{Room, blocking};
 use crate::message::{Fault, Map, Next, Value, json as hub_json};
 use crate::parts::proxy::{Mode, Proxy};
 use crate::parts::rabbitmq::{Options, Rabbit};
@@ -275,5 +275,4 @@ async fn a_message_too_large_is_refused_and_those_beside_it_are_tried_again() {
         }
     };
     conformance::bounded("the end of the alarm", well).await;
-    let _ = text(b"");
 }
