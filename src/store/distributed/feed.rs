@@ -558,7 +558,7 @@ impl Feed {
     }
 
     /// Keys to count anew in the ledger.
-    pub fn to_recount(&mut self) -> Vec<(LaneNumber, Text)> {
+    pub fn take_recount(&mut self) -> Vec<(LaneNumber, Text)> {
         std::mem::take(&mut self.recount).into()
     }
 

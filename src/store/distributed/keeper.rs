@@ -127,11 +127,6 @@ impl Keeper {
         self.state().revision = revision.into();
     }
 
-    /// How many leases are held.
-    pub fn held(&self) -> usize {
-        self.state().held.len()
-    }
-
     pub fn living(&self) -> Vec<Instance> {
         let mut living = self.state().pulse.instances.clone();
         living.sort_by_key(|instance| (!instance.this, instance.name.clone()));

@@ -275,7 +275,8 @@ impl Shared {
             self.broker.declare(&line.queue, line.sharing).await?;
             self.note(&line.queue, line.sharing).await
         };
-        line.declared.get_or_try_init(|| declaring).await.map(|()| ())
+        line.declared.get_or_try_init(|| declaring).await?;
+        Ok(())
     }
 
     async fn all_noted(&self) -> Result<Map, Fault> {

@@ -89,7 +89,7 @@ impl Lane {
     async fn run(&self) {
         match self.line.sharing {
             // Every instance takes from the broker, one of them what waits in the ledger.
-            Sharing::Competing => tokio::join!(self.from_broker(), self.turns()).1,
+            Sharing::Competing => tokio::join!(self.pump_broker(), self.turns()).1,
             Sharing::Keyed | Sharing::Single => self.turns().await,
         }
     }
@@ -117,9 +117,9 @@ impl Lane {
         let work = async {
             self.open(fence).await;
             if keyed {
-                tokio::join!(self.from_broker(), self.from_ledger());
+                tokio::join!(self.pump_broker(), self.pump_ledger());
             } else {
-                self.from_ledger().await;
+                self.pump_ledger().await;
             }
         };
         let passes = async {
@@ -185,7 +185,7 @@ impl Lane {
         }
     }
 
-    async fn from_ledger(&self) {
+    async fn pump_ledger(&self) {
         let mut failures = Failures::default();
         loop {
             if let Err(fault) = self.drain_ledger(&mut failures).await {
@@ -211,7 +211,7 @@ impl Lane {
         }
     }
 
-    async fn from_broker(&self) {
+    async fn pump_broker(&self) {
         let mut failures = Failures::default();
         loop {
             let outcome = self.subscribe(&mut failures).await;
@@ -355,7 +355,7 @@ impl Parking {
         let mut failures = Failures::default();
         loop {
             let inputs = self.line.feed().next_to_park(PARKED);
-            let recount = self.line.feed().to_recount();
+            let recount = self.line.feed().take_recount();
             if inputs.is_empty() && recount.is_empty() {
                 self.line.parking.notified().await;
                 continue;

@@ -10,7 +10,7 @@ use super::feed::{Became, Begin, From, Input, ToAck, stale};
 use super::pump::delayed;
 use super::{Gap, Line, Shared, waves};
 use crate::clock::later;
-use crate::message::Fault;
+use crate::message::{Fault, MessageId, Text};
 use crate::queue::broker::{BrokerLane, Envelope, Publication};
 use crate::queue::{EntryRef, NewEntry, Sharing};
 use crate::store::{GroupWrite, Retry, Settlement};
@@ -18,10 +18,16 @@ use crate::store::{GroupWrite, Retry, Settlement};
 /// A pause that counts no attempt waits here, if it is not longer; a longer one would hold the broker's deliveries too long.
 const SHORT: Duration = Duration::from_secs(5);
 
+/// Inputs of one queue.
+type Inputs = (Arc<Line>, Vec<EntryRef>);
+
+/// What became of the inputs of one queue.
+type Outcomes = (Arc<Line>, Vec<(EntryRef, Became)>);
+
 /// A settlement as it will be carried out.
 #[derive(Default)]
 struct Plan {
-    outcomes: Vec<(Arc<Line>, Vec<(EntryRef, Became)>)>,
+    outcomes: Vec<Outcomes>,
     publications: Vec<Publication>,
     commit: Settlement,
 }
@@ -83,7 +89,7 @@ impl Shared {
     }
 
     /// The queues of a settlement's inputs.
-    fn lines_of(&self, settlement: &Settlement) -> Result<Vec<(Arc<Line>, Vec<EntryRef>)>, Fault> {
+    fn lines_of(&self, settlement: &Settlement) -> Result<Vec<Inputs>, Fault> {
         let refs = settlement.ended.iter().copied().chain(settlement.retries.iter().map(|retry| retry.at));
         let mut left: Vec<EntryRef> = refs.collect();
         let mut found = Vec::new();
@@ -144,7 +150,7 @@ impl Shared {
         }
         for (queue, key) in &settlement.held {
             let line = self.line(queue).await?;
-            let lane = self.lane_of(&line, Some(key), crate::message::MessageId::derive(&[]));
+            let lane = self.lane_of(&line, Some(key), MessageId::derive(&[]));
             commit.held.push((line.ledger_name(lane), key.clone()));
         }
         for group in &settlement.groups {
@@ -195,11 +201,7 @@ impl Shared {
 
     /// Some of the inputs had ended before, and the broker had delivered them again: they are acknowledged, the caller begins
     /// anew with the others.
-    async fn forget_settled(
-        &self,
-        marks: &[(crate::message::Text, crate::message::MessageId)],
-        begun: &Begun,
-    ) -> Result<(), Fault> {
+    async fn forget_settled(&self, marks: &[(Text, MessageId)], begun: &Begun) -> Result<(), Fault> {
         if marks.is_empty() {
             return Ok(());
         }
@@ -223,7 +225,7 @@ impl Shared {
         Ok(())
     }
 
-    fn apply(&self, outcomes: Vec<(Arc<Line>, Vec<(EntryRef, Became)>)>) {
+    fn apply(&self, outcomes: Vec<Outcomes>) {
         for (line, outcomes) in outcomes {
             let acks = line.feed().became(&outcomes, self.now());
             acknowledge(&line, acks);
@@ -259,9 +261,7 @@ async fn begin(line: &Line, refs: &[EntryRef]) -> Result<Vec<Input>, Fault> {
 }
 
 /// The keys of entries, with their queues.
-pub(super) fn keys_of<'a>(
-    entries: impl Iterator<Item = &'a NewEntry>,
-) -> Vec<(crate::message::Text, crate::message::Text)> {
+pub(super) fn keys_of<'a>(entries: impl Iterator<Item = &'a NewEntry>) -> Vec<(Text, Text)> {
     entries.filter_map(|entry| Some((entry.queue.clone(), entry.key.clone()?))).collect()
 }
 
@@ -292,9 +292,7 @@ fn end_of(line: &Arc<Line>, input: &Input, settlement: &Settlement, exact: bool,
         }
         From::Broker { .. } => {}
     }
-    let holds = |(queue, key): &(crate::message::Text, crate::message::Text)| {
-        *queue == line.queue && Some(key) == input.entry.key.as_ref()
-    };
+    let holds = |(queue, key): &(Text, Text)| *queue == line.queue && Some(key) == input.entry.key.as_ref();
     if settlement.held.iter().any(holds) { Became::Held } else { Became::Ended }
 }
 
@@ -362,7 +360,7 @@ fn is_empty(commit: &Settlement) -> bool {
 
 /// Inputs being settled; out as before if the settle does not come to its end.
 #[derive(Default)]
-struct Begun(Vec<(Arc<Line>, Vec<EntryRef>)>);
+struct Begun(Vec<Inputs>);
 
 impl Begun {
     fn done(&mut self) {

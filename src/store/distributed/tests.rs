@@ -281,7 +281,7 @@ async fn who_stood_still_commits_nothing() {
     // Another takes the lease behind its back, as after a long pause.
     let name = Text::from("q#0");
     let held = one.instances.living().await.expect("it is known");
-    assert_eq!(held[0].holds, [name.clone()]);
+    assert_eq!(held[0].holds, std::slice::from_ref(&name));
     model.steal(&name);
     let outputs = vec![entry("elsewhere", None, "twice")];
     let settlement = Settlement {
