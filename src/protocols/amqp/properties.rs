@@ -144,7 +144,8 @@ fn float(finite: bool, text: &str) -> Value {
 
 fn decimal(scale: u8, digits: u32) -> Value {
     match Decimal::try_from_i128_with_scale(i128::from(digits), u32::from(scale)) {
-        Ok(decimal) => decimal.into(),
+        // As a document would read it, so that it is the same when it comes back.
+        Ok(decimal) => Value::number(&decimal.to_string()).unwrap_or_else(|| decimal.into()),
         Err(_) => format!("{digits}e-{scale}").into(),
     }
 }
