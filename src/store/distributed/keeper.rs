@@ -123,6 +123,10 @@ impl Keeper {
         (held.until > Instant::now() && !held.lost.is_cancelled()).then(|| held.fence.clone())
     }
 
+    pub fn wants(&self, name: &str) -> bool {
+        self.state().wanted.contains_key(name)
+    }
+
     pub fn runs(&self, revision: &str) {
         self.state().revision = revision.into();
     }

@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use super::{
     Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Ledger,
@@ -55,6 +56,9 @@ const QUEUES: &str = "queues";
 const DEPTH_AGE: Duration = Duration::from_millis(500);
 /// How long a consumer that is gone keeps its deliveries, for settles that are under way.
 const LINGER: Duration = Duration::from_secs(20);
+
+/// How long the last parking may take when a consumer ends.
+const PARK_WITHIN: Duration = Duration::from_secs(3);
 
 /// How an engine is opened.
 #[derive(Clone, Debug)]
@@ -129,10 +133,10 @@ struct Distributed {
 
 impl Drop for Distributed {
     fn drop(&mut self) {
-        self.shared.stop.cancel();
-        if tokio::runtime::Handle::try_current().is_ok() {
-            let shared = self.shared.clone();
-            tokio::spawn(async move { shared.leave().await });
+        let shared = self.shared.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move { shared.leave().await })),
+            Err(_) => shared.stop.cancel(),
         }
     }
 }
@@ -174,8 +178,25 @@ struct Line {
 
 /// The tasks of a queue's consumer.
 struct Consuming {
+    /// Asks those who park to finish.
+    parked: CancellationToken,
+    parking: TaskTracker,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Consuming {
+    /// What is being parked is finished and acknowledged, then the lanes end.
+    async fn end(&self) {
+        self.parked.cancel();
+        self.parking.close();
+        if tokio::time::timeout(PARK_WITHIN, self.parking.wait()).await.is_err() {
+            warn!("what was to be parked is not; it is delivered again");
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
 }
 
 /// Where a kill or a pause may fall, for the model.
@@ -212,17 +233,17 @@ impl Shared {
     async fn leave(&self) {
         #[cfg(test)]
         if self.gaps.is_sudden() {
-            return;
+            return self.stop.cancel();
         }
-        self.stop.cancel();
         let lines: Vec<_> = self.lines().values().cloned().collect();
-        for line in lines {
+        let ends = lines.iter().map(async |line| {
             if let Some(consuming) = line.consumer.lock().await.take() {
-                consuming.tasks.close();
-                consuming.tasks.wait().await;
+                consuming.end().await;
             }
-        }
+        });
+        futures_util::future::join_all(ends).await;
         self.broker.close().await;
+        self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.keeper.leave().await;
@@ -380,8 +401,7 @@ impl Queue for Distributed {
         let mut consuming = line.consumer.lock().await;
         // The former one's tasks may be ending: they must not end what begins now.
         if let Some(former) = consuming.take_if(|former| former.stop.is_cancelled()) {
-            former.tasks.close();
-            former.tasks.wait().await;
+            former.end().await;
         }
         let generation = line.feed().consumed(window, self.shared.now());
         line.ready.notify_waiters();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -38,14 +39,16 @@ pub fn begin(shared: &Arc<Shared>, line: &Arc<Line>, window: Window) -> Consumin
             lane.gone();
         });
     }
-    let (parked, stopped) = (Parking { shared: shared.clone(), line: line.clone() }, stop.clone());
-    tasks.spawn(async move {
+    let (parked, parking) = (stop.child_token(), TaskTracker::new());
+    let parks = Parking { shared: shared.clone(), line: line.clone() };
+    let (finish, stopped) = (parked.clone(), stop.clone());
+    parking.spawn(async move {
         tokio::select! {
             () = stopped.cancelled() => {}
-            () = parked.run() => {}
+            () = parks.run(finish) => {}
         }
     });
-    Consuming { stop, tasks }
+    Consuming { parked, parking, stop, tasks }
 }
 
 /// The consumer is gone: once its settles are done, what waits here goes back, unless another consumer has come.
@@ -68,9 +71,7 @@ pub async fn end(shared: Arc<Shared>, line: Arc<Line>, generation: u64) {
     if line.feed().is_current(generation)
         && let Some(consuming) = consuming.as_mut()
     {
-        consuming.stop.cancel();
-        consuming.tasks.close();
-        consuming.tasks.wait().await;
+        consuming.end().await;
     }
 }
 
@@ -351,13 +352,20 @@ struct Parking {
 }
 
 impl Parking {
-    async fn run(&self) {
+    /// Until `finish`, and then once more what there is.
+    async fn run(&self, finish: CancellationToken) {
         let mut failures = Failures::default();
         loop {
             let inputs = self.line.feed().next_to_park(PARKED);
             let recount = self.line.feed().take_recount();
             if inputs.is_empty() && recount.is_empty() {
-                self.line.parking.notified().await;
+                if finish.is_cancelled() {
+                    return;
+                }
+                tokio::select! {
+                    () = self.line.parking.notified() => {}
+                    () = finish.cancelled() => {}
+                }
                 continue;
             }
             let outcome = async {

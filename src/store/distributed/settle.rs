@@ -156,7 +156,12 @@ impl Shared {
         for group in &settlement.groups {
             if let (GroupWrite::Close { group, .. }, true) = (group, self.ledger.is_shared()) {
                 let line = self.line(&group.pipeline).await?;
-                let fence = self.keeper.fence(&Shared::leading(&line)).ok_or_else(stale)?;
+                let lease = Shared::leading(&line);
+                // Who does not consume the queue has the group's window alone to go by.
+                if !self.keeper.wants(&lease) {
+                    continue;
+                }
+                let fence = self.keeper.fence(&lease).ok_or_else(stale)?;
                 if !commit.fences.contains(&fence) {
                     commit.fences.push(fence);
                 }
