@@ -65,7 +65,10 @@ impl Shared {
         }
         commit.cursors.extend(cursor);
         self.check_fences(&commit)?;
-        self.publish_all(&publications).await?;
+        // What the broker will never take is not accepted: its sender is told.
+        if let Some((_, fault)) = self.publish_all(&publications).await?.into_iter().next() {
+            return Err(fault);
+        }
         self.gap(Gap::Published).await;
         self.check_fences(&commit)?;
         let committed = self.ledger.settle(commit).await;

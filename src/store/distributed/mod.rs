@@ -13,6 +13,7 @@ mod feed;
 mod intake;
 mod keeper;
 mod lanes;
+mod letters;
 mod opening;
 mod pump;
 mod settle;
@@ -53,7 +54,7 @@ use turns::Turns;
 /// The ledger's cursor that lists the queues and how they are shared.
 const QUEUES: &str = "queues";
 /// A queue's depth may be so old where only back-pressure asks.
-const DEPTH_AGE: Duration = Duration::from_millis(500);
+const DEPTH_AGE: Duration = Duration::from_secs(2);
 /// How long a consumer that is gone keeps its deliveries, for settles that are under way.
 const LINGER: Duration = Duration::from_secs(20);
 
@@ -148,8 +149,8 @@ struct Shared {
     options: Options,
     queues: Mutex<HashMap<Text, Arc<Line>>>,
     last_number: AtomicI64,
-    /// Settlements whose outputs are confirmed and whose commit has failed so far.
-    published: Mutex<Vec<Weak<Settlement>>>,
+    /// Settlements whose outputs are confirmed (but those refused) and whose commit has failed so far.
+    published: Mutex<Vec<(Weak<Settlement>, settle::Refused)>>,
     turns: Turns,
     depths: Mutex<HashMap<Text, (Instant, u64)>>,
     well: Mutex<Option<Fault>>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,11 +11,11 @@ use tracing::{info, warn};
 
 use super::feed::{From, Input, LaneNumber, ToAck};
 use super::keeper::Turn;
-use super::{Consuming, LINGER, Line, Shared};
-use crate::message::{Fault, MessageId, Text};
+use super::{Consuming, LINGER, Line, Shared, letters};
+use crate::message::{Fault, Map, MessageId, Text};
 use crate::queue::broker::{BrokerLane, Content, Delivered, Envelope, Publication};
-use crate::queue::{Entry, Sharing, Window};
-use crate::store::{DeadLetter, Event, Fence, Hop, Settlement};
+use crate::queue::{Decoded, Entry, NewEntry, Sharing, Window};
+use crate::store::{Fence, Settlement};
 
 /// Entries parked in one commit.
 const PARKED: usize = 256;
@@ -282,57 +283,23 @@ impl Lane {
     }
 
     /// What no hub has written is a dead letter, so that it stops nobody.
-    async fn keep_unreadable(
-        &self,
-        headers: crate::message::Map,
-        body: bytes::Bytes,
-        fault: &Fault,
-    ) -> Result<(), Fault> {
-        let now = self.shared.now();
-        let id = MessageId::draw();
-        let pipeline: Text = self.line.queue.split(".to.").next().unwrap_or_default().into();
+    async fn keep_unreadable(&self, headers: Map, body: Bytes, fault: &Fault) -> Result<(), Fault> {
+        let (id, now) = (MessageId::draw(), self.shared.now());
         warn!(message = %id, queue = %self.line.queue, code = fault.code(), "to dead letters: {fault}");
-        let replay = crate::queue::NewEntry {
+        let entry = NewEntry {
             queue: self.name(),
             message: id,
             origin: id,
             key: None,
             time: now,
-            headers: headers.clone(),
-            body: body.clone(),
-            start_at: 0,
-            due: None,
-            decoded: crate::queue::Decoded::default(),
-        };
-        let hop = Hop {
-            origin: id,
-            message: id,
-            pipeline: pipeline.clone(),
-            at: now,
-            event: Event::Dead,
-            destination: None,
-            note: Some(fault.code().into()),
-            count: 1,
-            track: Vec::new(),
-        };
-        let dead = DeadLetter {
-            message: id,
-            origin: id,
-            pipeline,
-            destination: None,
-            key: None,
-            time: now,
-            at: now,
             headers,
             body,
-            code: fault.code().into(),
-            cause: fault.sentence(),
-            step: None,
-            position: None,
-            attempts: 0,
-            replay,
+            start_at: 0,
+            due: None,
+            decoded: Decoded::default(),
         };
-        self.shared.ledger.settle(Settlement { dead: vec![dead], hops: vec![hop], ..Settlement::default() }).await
+        let (letter, hop) = letters::dead(entry, fault, 0, now);
+        self.shared.ledger.settle(Settlement { dead: vec![letter], hops: vec![hop], ..Settlement::default() }).await
     }
 }
 

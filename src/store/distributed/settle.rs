@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::warn;
 
 use super::feed::{Became, Begin, From, Input, ToAck, stale};
 use super::pump::delayed;
-use super::{Gap, Line, Shared, waves};
+use super::{Gap, Line, Shared, letters, waves};
 use crate::clock::later;
-use crate::message::{Fault, MessageId, Text};
+use crate::message::{Fault, MessageId, Next, Text};
 use crate::queue::broker::{BrokerLane, Envelope, Publication};
 use crate::queue::{EntryRef, NewEntry, Sharing};
 use crate::store::{GroupWrite, Retry, Settlement};
@@ -24,6 +25,9 @@ type Inputs = (Arc<Line>, Vec<EntryRef>);
 /// What became of the inputs of one queue.
 type Outcomes = (Arc<Line>, Vec<(EntryRef, Became)>);
 
+/// Publications the broker will never take, by their place, and why.
+pub(super) type Refused = Vec<(usize, Fault)>;
+
 /// A settlement as it will be carried out.
 #[derive(Default)]
 struct Plan {
@@ -36,10 +40,24 @@ impl Shared {
     pub(super) async fn settle(&self, settlement: Arc<Settlement>) -> Result<(), Fault> {
         let _turns = self.turns.take(keys_of(settlement.outputs.iter())).await;
         let mut begun = Begun::default();
-        let plan = self.plan(&settlement, &mut begun).await?;
-        if !self.is_published(&settlement) {
-            self.publish_all(&plan.publications).await?;
-            self.note_published(&settlement);
+        let mut plan = self.plan(&settlement, &mut begun).await?;
+        let done = self.published_before(&settlement);
+        let refused = match done {
+            Some(refused) => refused,
+            None => {
+                let refused = self.publish_all(&plan.publications).await?;
+                self.note_published(&settlement, &refused);
+                refused
+            }
+        };
+        for (index, fault) in refused {
+            let publication = &plan.publications[index];
+            let queue = super::lanes::name(&publication.lane);
+            let entry = NewEntry { queue, ..publication.envelope.entry.clone() };
+            warn!(message = %entry.message, code = fault.code(), "to dead letters: {fault}");
+            let (letter, hop) = letters::dead(entry, &fault, publication.envelope.attempts, self.now());
+            plan.commit.dead.push(letter);
+            plan.commit.hops.push(hop);
         }
         self.gap(Gap::Published).await;
         self.check_fences(&plan.commit)?;
@@ -176,26 +194,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Publishes all, one of each key at a time.
+    /// Publishes all, one of each key at a time; gives those the broker will never take (too large), by their place.
     ///
     /// # Errors
-    /// The first that was not confirmed; of the others some may be there.
-    pub(super) async fn publish_all(&self, publications: &[Publication]) -> Result<(), Fault> {
-        if publications.is_empty() {
-            return Ok(());
-        }
+    /// The first that was not confirmed, of the others some may be there: `retry` where publishing all again may help.
+    pub(super) async fn publish_all(&self, publications: &[Publication]) -> Result<Refused, Fault> {
+        let mut refused = Refused::new();
         let keys = publications.iter().filter(|publication| publication.envelope.entry.key.is_some()).count();
         if keys <= 1 {
-            return self.broker.publish(publications).await.into_iter().collect();
+            if !publications.is_empty() {
+                sort_out(0.., self.broker.publish(publications).await, &mut refused)?;
+            }
+            return Ok(refused);
         }
-        let key = |publication: &Publication| {
+        let key = |(_, publication): &(usize, Publication)| {
             let key = publication.envelope.entry.key.clone()?;
             Some((publication.lane.queue.clone(), key))
         };
-        for wave in waves(publications.to_vec(), key) {
-            self.broker.publish(&wave).await.into_iter().collect::<Result<(), Fault>>()?;
+        let numbered = publications.iter().cloned().enumerate().collect();
+        for wave in waves(numbered, key) {
+            let (places, wave): (Vec<usize>, Vec<Publication>) = wave.into_iter().unzip();
+            sort_out(places.into_iter(), self.broker.publish(&wave).await, &mut refused)?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Leases end by this machine's clock too: a process that was stopped need not ask to know that it is late.
@@ -238,18 +259,38 @@ impl Shared {
         }
     }
 
-    /// A settle that is tried again after its commit failed does not publish twice.
-    fn is_published(&self, settlement: &Arc<Settlement>) -> bool {
+    /// A settle that is tried again after its commit failed does not publish twice: what was refused the first time.
+    fn published_before(&self, settlement: &Arc<Settlement>) -> Option<Refused> {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        published.retain(|weak| weak.strong_count() > 0);
-        published.iter().any(|weak| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(settlement)))
+        published.retain(|(weak, _)| weak.strong_count() > 0);
+        let same = published.iter().find(|(weak, _)| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(settlement)));
+        same.map(|(_, refused)| refused.clone())
     }
 
-    fn note_published(&self, settlement: &Arc<Settlement>) {
+    fn note_published(&self, settlement: &Arc<Settlement>, refused: &Refused) {
         if !settlement.outputs.is_empty() {
-            self.published.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(settlement));
+            let note = (Arc::downgrade(settlement), refused.clone());
+            self.published.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         }
     }
+}
+
+/// Tells what the broker refuses for good from what may pass.
+fn sort_out(
+    places: impl Iterator<Item = usize>,
+    outcomes: Vec<Result<(), Fault>>,
+    refused: &mut Refused,
+) -> Result<(), Fault> {
+    for (place, outcome) in places.zip(outcomes) {
+        let Err(fault) = outcome else { continue };
+        match fault.next() {
+            Next::Refuse => refused.push((place, fault)),
+            // The connection comes back by itself; what was decided need not be decided anew.
+            Next::Reconnect => return Err(Fault::retry(fault.code(), fault.sentence())),
+            Next::Retry { .. } | Next::Misconfigured => return Err(fault),
+        }
+    }
+    Ok(())
 }
 
 /// The inputs of one queue, once no other settle of them is under way.

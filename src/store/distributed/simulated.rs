@@ -34,6 +34,9 @@ impl Gaps for NoGaps {
     async fn at(&self, _gap: Gap) {}
 }
 
+/// The largest body it takes.
+const LIMIT: usize = 1 << 20;
+
 /// The broker all instances share.
 #[derive(Clone)]
 pub struct SimulatedBroker {
@@ -127,6 +130,10 @@ impl Broker for SimulatedBroker {
         {
             let mut state = self.state();
             for publication in publications {
+                if publication.envelope.entry.body.len() > LIMIT {
+                    outcomes.push(Err(Fault::refuse("AMQP-LIMIT", "too large")));
+                    continue;
+                }
                 let State { lanes, dice, fails_one_in, .. } = &mut *state;
                 let fails = dice.as_mut().is_some_and(|dice| *fails_one_in > 0 && dice.below(*fails_one_in) == 0);
                 let stored = !fails || dice.as_mut().is_some_and(|dice| dice.below(2) == 0);

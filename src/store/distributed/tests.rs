@@ -178,7 +178,8 @@ async fn two_instances_keep_the_promises_when_killed_and_paused() {
 fn two(partitions: u32) -> (Model, Engine, Engine) {
     let (broker, model) = (SimulatedBroker::new(partitions, 0, 0), Model::new());
     let engine = |name: &str| {
-        let options = options(name, model.clock());
+        // Nobody is paused: a busy machine must not look like it.
+        let options = Options { lives: Duration::from_secs(2), ..options(name, model.clock()) };
         start(Arc::new(broker.clone()), Arc::new(model.clone()), options, Arc::new(NoGaps))
     };
     let (one, other) = (engine("one"), engine("other"));
@@ -244,6 +245,28 @@ async fn a_lost_connection_rests_and_counts_no_attempt() {
     model.clock().advance(Duration::from_secs(2));
     assert_eq!(take(&mut consumer, 1).await, out);
     assert!(model.keys("q#0").await.expect("it is known").is_empty(), "a short rest stays in memory");
+}
+
+#[tokio::test]
+async fn what_the_broker_never_takes_is_a_dead_letter_and_can_be_replayed() {
+    let (_model, one, _other) = two(1);
+    store(&one, &[entry("web", None, "small")]).await;
+    let mut consumer = consume(&one, "web").await;
+    let came = take(&mut consumer, 1).await;
+    let large = entry("web.to.erp", None, &"x".repeat(2 << 20));
+    let outputs = vec![large.clone(), entry("web.to.erp", None, "beside")];
+    let settlement = Settlement { ended: vec![came[0].at], outputs, ..Settlement::default() };
+    one.store.settle(settlement).await.expect("the settle is taken");
+    let mut erp = consume(&one, "web.to.erp").await;
+    assert_eq!(crate::queue::conformance::bodies(&take(&mut erp, 1).await), ["beside"]);
+    let letter = one.store.dead_letter(large.message).await.expect("it can be read").expect("it is there");
+    assert_eq!((letter.code.as_str(), letter.destination.as_deref()), ("AMQP-LIMIT", Some("erp")));
+    let replay = Settlement { dead_ended: vec![letter.message], outputs: vec![letter.replay], ..Settlement::default() };
+    one.store.settle(replay).await.expect("the settle is taken");
+    assert_eq!(take(&mut erp, 1).await[0].entry, large);
+    // At intake its sender is told.
+    let arrivals = vec![Intake { claim: None, stored: crate::store::Stored::Entry(large), hops: Vec::new() }];
+    assert_eq!(one.store.intake(arrivals, None).await.expect_err("it is too large").code(), "AMQP-LIMIT");
 }
 
 #[tokio::test]
