@@ -16,7 +16,7 @@ use tracing::{Instrument, info, warn};
 
 use super::decide::{Decision, Rests, decide};
 use super::intake::dead_letter;
-use super::stage::settle_for_good;
+use super::stage::{settle_for_good, settler_ended};
 use super::{Condition, Destination, Pipeline, Works};
 use crate::message::{Fault, Text};
 use crate::protocols::{Delivery, Prepared, Target};
@@ -154,6 +154,8 @@ impl Lane {
                 Some(verdict) = under_way.join_next(), if !under_way.is_empty() => {
                     self.judge(verdict, &mut pauses, under_way, stop).await?;
                 }
+                // Perhaps all that may go out is out: nothing more would come.
+                () = settlements.closed() => return Err(settler_ended()),
                 entries = consumer.next(room) => {
                     let entries = entries?;
                     let runs = if batch > 1 { vec![entries] } else { entries.into_iter().map(|one| vec![one]).collect() };
@@ -252,7 +254,7 @@ impl Shared {
             }
         }
         if settlements.send(settlement).await.is_err() {
-            verdict.lost = Some(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
+            verdict.lost = Some(settler_ended());
         }
         verdict
     }

@@ -113,6 +113,8 @@ impl Stage {
             let entries = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 entries = consumer.next(RUN) => entries?,
+                // Perhaps all that may go out is out: nothing more would come.
+                () = settlements.closed() => return Err(settler_ended()),
                 () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
             };
             let (run, mut settlement) = (self.pending.begin(), Settlement::default());
@@ -126,7 +128,7 @@ impl Stage {
                 self.entry(entry, &mut settlement).await;
             }
             if settlements.send((run, settlement)).await.is_err() {
-                return Err(Fault::reconnect("HUB-SETTLER", "the settling task has ended"));
+                return Err(settler_ended());
             }
         }
     }
@@ -427,6 +429,11 @@ pub(super) async fn settle_for_good(works: &Works, settlement: Settlement) -> Re
         works.clock.sleep(pause(failures)).await;
         failures += 1;
     }
+}
+
+/// What was sent to the settling task since is dropped: it must be handed out again.
+pub(super) fn settler_ended() -> Fault {
+    Fault::reconnect("HUB-SETTLER", "the settling task has ended")
 }
 
 /// What was decided and is not committed yet: later messages see it. Each thing carries the number of the run that touched it

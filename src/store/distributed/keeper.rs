@@ -116,11 +116,16 @@ impl Keeper {
         self.poke.notify_one();
     }
 
-    /// The fence of `name`, while it can be believed in.
+    /// The fence of `name`, while it can be believed in. What was once found to be over stays so, even if a late beat could
+    /// still renew it: on that word settles were dropped, so the lane must begin anew.
     pub fn fence(&self, name: &str) -> Option<Fence> {
         let state = self.state();
         let held = state.held.get(name)?;
-        (held.until > Instant::now() && !held.lost.is_cancelled()).then(|| held.fence.clone())
+        if held.until <= Instant::now() && !held.lost.is_cancelled() {
+            held.lost.cancel();
+            self.poke.notify_one();
+        }
+        (!held.lost.is_cancelled()).then(|| held.fence.clone())
     }
 
     pub fn wants(&self, name: &str) -> bool {
@@ -187,6 +192,8 @@ impl Keeper {
         let began = Instant::now();
         let beat = self.next_beat(began);
         let taken: Vec<Text> = beat.take.clone();
+        // Who wants what was passed on, perhaps this instance again, is known at the next.
+        let passed = !beat.pass_on.is_empty();
         let pulse = match tokio::time::timeout(self.lives / 2, self.ledger.beat(beat)).await {
             Ok(pulse) => pulse?,
             Err(_) => return Err(Fault::retry("STORE-SLOW", "the database did not answer a beat in time")),
@@ -195,7 +202,7 @@ impl Keeper {
         let until = began + self.lives - self.lives / 5;
         let State { wanted, held, abandoned, .. } = &mut *state;
         held.retain(|name, one| {
-            let kept = pulse.held.contains(&one.fence);
+            let kept = pulse.held.contains(&one.fence) && !one.lost.is_cancelled();
             if !kept {
                 one.lost.cancel();
                 tell(wanted, name, None);
@@ -226,9 +233,9 @@ impl Keeper {
         if !taken.is_empty() {
             info!(held = held.len(), instances = pulse.instances.len(), "leases taken: {}", taken.join(", "));
         }
-        let first = state.pulse.instances.is_empty() || !state.abandoned.is_empty();
+        let soon = state.pulse.instances.is_empty() || !state.abandoned.is_empty() || passed;
         state.pulse = pulse;
-        Ok(first && !state.leaving)
+        Ok(soon && !state.leaving)
     }
 
     fn next_beat(&self, now: Instant) -> Beat {
@@ -241,6 +248,10 @@ impl Keeper {
         }
         let mut pass_on = std::mem::take(abandoned);
         for (name, one) in held.iter_mut() {
+            if one.lost.is_cancelled() {
+                pass_on.push(one.fence.clone());
+                continue;
+            }
             // What was told to finish does finish, whatever else has changed since. So does what was let go and is wanted
             // again (a reload): its turn is over, and the next one is another.
             if one.passing.is_none() && !one.finished && !plan.pass_on.contains(&one.fence) {

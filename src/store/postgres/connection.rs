@@ -12,6 +12,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::faults::{self, Failure};
 use super::schema::quoted;
@@ -22,6 +23,10 @@ use crate::message::Fault;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A statement is given up by the server; one that has not answered so long after is on a dead connection.
 const GRACE: Duration = Duration::from_secs(5);
+/// A connection whose other end takes nothing for so long is closed, by either side.
+const UNHEARD: Duration = Duration::from_secs(15);
+/// A transaction whose next statement does not come for so long is ended by the server, with its locks.
+const IDLE: Duration = Duration::from_secs(10);
 /// Times a reading is tried on new connections before it is a fault.
 const TRIES: usize = 3;
 
@@ -57,7 +62,8 @@ impl Connector {
         config
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3);
+            .keepalives_retries(3)
+            .tcp_user_timeout(UNHEARD);
         let tls = settings.tls.as_ref().map(|tls| Tls::read(tls, folder).map(NamedTls::new)).transpose()?;
         if tls.is_some() {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
@@ -66,9 +72,12 @@ impl Connector {
         // Every statement finds its rows by an index, whatever the statistics of a table that empties and fills say; a
         // process that is stopped holds no lock longer than a statement may take.
         let milliseconds = settings.statement_within.as_millis();
+        let (idle, unheard) = (IDLE.min(settings.statement_within).as_millis(), UNHEARD.as_millis());
         let setup = format!(
             "SET search_path TO {}; SET statement_timeout = {milliseconds};
-             SET idle_in_transaction_session_timeout = {milliseconds}; SET synchronous_commit = on;
+             SET idle_in_transaction_session_timeout = {idle}; SET synchronous_commit = on;
+             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+             SET tcp_user_timeout = {unheard};
              SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
              SET enable_mergejoin = off; SET jit = off; SET client_min_messages = warning",
             quoted(&schema)
@@ -83,28 +92,27 @@ impl Connector {
     /// A connection whose notifications go to `heard`.
     pub async fn connect_and_hear(&self, heard: Option<mpsc::Sender<String>>) -> Result<Connection, Fault> {
         let connected = async {
-            let client = match &self.tls {
+            let (client, driving) = match &self.tls {
                 None => {
                     let (client, connection) = self.config.connect(NoTls).await?;
-                    tokio::spawn(drive(connection, heard));
-                    client
+                    (client, tokio::spawn(drive(connection, heard)))
                 }
                 Some(tls) => {
                     let (client, connection) = self.config.connect(tls.clone()).await?;
-                    tokio::spawn(drive(connection, heard));
-                    client
+                    (client, tokio::spawn(drive(connection, heard)))
                 }
             };
+            let driving = AbortOnDropHandle::new(driving);
             client.batch_execute(&self.setup).await?;
-            Ok::<_, tokio_postgres::Error>(client)
+            Ok::<_, tokio_postgres::Error>((client, driving))
         };
         let most = CONNECT_WITHIN * u32::try_from(self.config.get_hosts().len()).unwrap_or(1) + self.within;
-        let client = match tokio::time::timeout(most, connected).await {
-            Ok(Ok(client)) => client,
+        let (client, driving) = match tokio::time::timeout(most, connected).await {
+            Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Err(self.refused(error)),
             Err(_) => return Err(faults::lost()),
         };
-        Ok(Connection { client, statements: Mutex::default(), within: self.within + GRACE })
+        Ok(Connection { client, _driving: driving, statements: Mutex::default(), within: self.within + GRACE })
     }
 
     fn refused(&self, error: tokio_postgres::Error) -> Fault {
@@ -191,6 +199,8 @@ impl MakeTlsConnect<Socket> for NamedTls {
 /// One session. Statements sent before an answer was awaited follow each other without a pause.
 pub struct Connection {
     client: Client,
+    /// Ends with it: the server learns at once that nobody waits any more, and lets its locks go.
+    _driving: AbortOnDropHandle<()>,
     statements: Mutex<HashMap<&'static str, Statement>>,
     within: Duration,
 }
@@ -205,6 +215,10 @@ impl Connection {
     pub async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Failure> {
         let statement = self.statement(sql).await?;
         self.in_time(self.client.execute(&statement, params)).await
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
     }
 
     /// Statements without values and answers.
@@ -259,10 +273,13 @@ impl Pool {
     }
 
     pub async fn take(&self) -> Result<Taken<'_>, Fault> {
-        let permit = self.permits.acquire().await.map_err(|_| faults::lost())?;
+        let permit = match tokio::time::timeout(self.connector.within + GRACE, self.permits.acquire()).await {
+            Ok(permit) => permit.map_err(|_| faults::lost())?,
+            Err(_) => return Err(faults::busy()),
+        };
         let idle = self.idle().pop();
         let connection = match idle {
-            Some(connection) if !connection.client.is_closed() => connection,
+            Some(connection) if !connection.is_closed() => connection,
             Some(_) | None => self.connector.connect().await?,
         };
         Ok(Taken { connection, _permit: permit })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::connection::{Connection, Pool};
+use super::connection::{Connection, Connector};
 use super::faults::Failure;
 use crate::message::{Fault, Text};
 use crate::queue::embedded::faults::stale;
@@ -48,22 +48,24 @@ pub async fn check(connection: &Connection, fences: &[&Fence]) -> Result<(), Fai
     if held.len() == fences.len() { Ok(()) } else { Err(stale("the work of a lease").into()) }
 }
 
-pub async fn beat(pool: &Pool, beat: &Beat) -> Result<Pulse, Fault> {
-    let taken = pool.take().await?;
-    let outcome = transact(&taken.connection, beat).await;
-    match outcome {
-        Ok(pulse) => {
-            pool.give(taken);
-            Ok(pulse)
-        }
-        // The connection is dropped, and its transaction with it.
-        Err(failure) => Err(failure.fault()),
-    }
+/// A beat on `own` connection, opened where there is none. One that fails or is given up closes it, and ends its transaction.
+pub async fn beat(connector: &Connector, own: &mut Option<Connection>, beat: &Beat) -> Result<Pulse, Fault> {
+    let connection = match own.take().filter(|connection| !connection.is_closed()) {
+        Some(connection) => connection,
+        None => connector.connect().await?,
+    };
+    let pulse = transact(&connection, beat).await.map_err(Failure::fault)?;
+    *own = Some(connection);
+    Ok(pulse)
 }
 
 async fn transact(connection: &Connection, beat: &Beat) -> Result<Pulse, Failure> {
     let me = beat.instance.as_str();
-    connection.batch("BEGIN").await?;
+    // What a beat locks is let go before the next one, whatever became of who asked.
+    let most = (beat.lives / 2).as_millis().max(1);
+    let begin =
+        format!("BEGIN; SET LOCAL statement_timeout = {most}; SET LOCAL idle_in_transaction_session_timeout = {most}");
+    connection.batch(&begin).await?;
     if beat.leaves {
         connection.execute(LEAVE, &[&me]).await?;
         connection.batch("COMMIT").await?;

@@ -45,13 +45,13 @@ use crate::queue::embedded::{GROUP, faults::gone};
 use crate::queue::{Consumer, Depth, Queue, Window};
 use crate::steps::{Group, GroupKey};
 use claiming::Wanted;
-use connection::{Connector, Pool};
+use connection::{Connection, Connector, Pool};
 use consumer::DatabaseConsumer;
 use settle::Operation;
 use writer::{Command, Lanes, Writer};
 
-/// Connections that are not the pool's: the writer's, the claims', the listener's.
-const OWN: u32 = 3;
+/// Connections that are not the pool's: the writer's, the claims', the listener's, the beat's.
+const OWN: u32 = 4;
 
 const WELL: &str = "INSERT INTO fact (name, value) VALUES ('well', 1)
     ON CONFLICT (name) DO UPDATE SET value = fact.value + 1 RETURNING value";
@@ -61,6 +61,8 @@ pub struct Postgres {
     commands: mpsc::Sender<Command>,
     claims: mpsc::Sender<Wanted>,
     pool: Arc<Pool>,
+    /// Nobody else's: that this instance lives must not wait until others have what they ask for.
+    beating: tokio::sync::Mutex<Option<Connection>>,
     lanes: Arc<Lanes>,
     clock: Clock,
     _stopped: DropGuard,
@@ -122,7 +124,15 @@ impl Postgres {
         tokio::spawn(stopped.clone().run_until_cancelled_owned(listener.run()));
         let most = settings.connections.saturating_sub(OWN).max(1) as usize;
         let pool = Arc::new(Pool::new(connector, most));
-        Ok(Arc::new(Postgres { commands, claims, pool, lanes, clock, _stopped: stopped.drop_guard() }))
+        Ok(Arc::new(Postgres {
+            commands,
+            claims,
+            pool,
+            beating: tokio::sync::Mutex::default(),
+            lanes,
+            clock,
+            _stopped: stopped.drop_guard(),
+        }))
     }
 
     /// Submits, then waits for the commit.
@@ -260,7 +270,7 @@ impl Ledger for Postgres {
     }
 
     async fn beat(&self, beat: Beat) -> Result<Pulse, Fault> {
-        leases::beat(&self.pool, &beat).await
+        leases::beat(&self.pool.connector, &mut *self.beating.lock().await, &beat).await
     }
 
     fn is_shared(&self) -> bool {
