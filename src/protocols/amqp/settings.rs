@@ -38,8 +38,8 @@ settings! {
         /// What identifies a message, so that one that comes again is known as a repeat: `message_id` (the property), the
         /// name of a header, or `none`. A message that lacks it is taken for a new one each time.
         id: Text = "message_id",
-        /// Most messages taken from the queue and not acknowledged yet. Left out: from 32 to 2,000, such that they take about
-        /// 16 MB. `1` for one at a time.
+        /// Most messages taken from the queue and not acknowledged yet. Left out: from 32 to 512, such that they take about
+        /// 8 MB. `1` for one at a time.
         prefetch: Option<u32>,
     }
 }

@@ -29,15 +29,15 @@ use crate::protocols::{Arrival, Receiver, Source, SourceSettings, Surroundings};
 use crate::queue::rabbitmq::{Link, LinkSettings, fault_of};
 
 /// Most messages, and bytes, handed over together.
-const RUN: usize = 256;
-const RUN_BYTES: usize = 4 << 20;
+const RUN: usize = 64;
+const RUN_BYTES: usize = 1 << 20;
 /// Runs under way at once: while some wait for a commit or a confirm, the next is handed over.
 const RUNS: usize = 6;
 /// Messages taken before their size is known, and the most where nobody says how many.
 const FIRST: u16 = 32;
-const MOST: u16 = 2_000;
+const MOST: u16 = 512;
 /// Bytes of messages taken and not acknowledged, where nobody says how many messages.
-const BUDGET: usize = 16 << 20;
+const BUDGET: usize = 8 << 20;
 /// How often what is done behind a slow run is acknowledged all the same.
 const AHEAD: Duration = Duration::from_millis(200);
 /// A receiver that says "later" and not when is asked again after this, doubled up to the second.

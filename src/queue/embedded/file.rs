@@ -223,7 +223,7 @@ fn prepare(connection: &Connection, reserve_bytes: u64) -> Result<(), Fault> {
     connection.execute_batch(&format!(
         "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {wal_pages}; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -32768"
+         PRAGMA cache_size = -4096"
     ))?;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode != "wal" {
