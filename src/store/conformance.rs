@@ -309,6 +309,11 @@ async fn a_group_gathers_and_closes_once<P: Place>(place: &P) {
     let due = vec![DueGroup { key: group.clone(), group: gathered }];
     assert_eq!(engine.store.due_groups(&group.pipeline, closes, 10).await.expect("they can be listed"), due);
     assert_eq!(engine.store.due_groups("another", closes, 10).await.expect("they can be listed"), []);
+    // Who closes has the queue's turn.
+    let consumer = consume(&engine, &group.pipeline).await;
+    while !consumer.leads() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let close = GroupWrite::Close { group: group.clone(), window: 0 };
     settle(&engine, put(close.clone())).await;
     let twice = engine.store.settle(put(close)).await;

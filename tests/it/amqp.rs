@@ -178,6 +178,33 @@ async fn killed_hubs_and_a_killed_broker_lose_nothing_and_repeat_under_the_same_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_killed_under_load_repeats_no_more_than_the_window() {
+    const COUNT: u64 = 30_000;
+    /// The most that the source takes before it has acknowledged.
+    const WINDOW: usize = 2_000;
+    let rabbit = tokio::task::spawn_blocking(|| Rabbit::private(&Options::default())).await.expect("it starts");
+    let site = Site::on("relay-broker", &rabbit);
+    site.fill(1, COUNT, 1_000_000).await;
+    let mut hub = HubProcess::start(&site.folder).await;
+    let passed = || site.vhost.depth("out").filter(|passed| *passed >= 2_000);
+    let passed = wait_for("the flow", passed).await;
+    assert!(passed < COUNT, "the broker is killed while messages flow");
+    let broker = rabbit.clone();
+    let again = move || {
+        broker.kill9();
+        broker.start();
+    };
+    tokio::task::spawn_blocking(again).await.expect("it starts again");
+    site.wait_done(&hub).await;
+    let arrived = site.arrived().await;
+    let repeats = arrived.values().map(|documents| documents.len() - 1).sum::<usize>();
+    println!("{repeats} of {COUNT} were repeated");
+    assert_eq!(arrived.len() as u64, COUNT, "nothing is lost");
+    assert!(repeats <= WINDOW, "{repeats} repeats");
+    hub.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_under_load_loses_and_repeats_nothing() {
     const COUNT: u64 = 8_000;
     const BAD_EACH: u64 = 1_000_000;

@@ -465,6 +465,13 @@ impl Vhost {
         self.rabbit.api().ask("POST", &path, Some(&json!({ "routing_key": routing_key })));
     }
 
+    /// Takes away the binding of a queue to an exchange under that key.
+    pub fn unbind(&self, exchange: &str, queue: &str, routing_key: &str) {
+        let path = format!("/api/bindings/{}/e/{}/q/{}", self.name, escaped(exchange), escaped(queue));
+        // The interface names a binding by its key as it would stand in a path.
+        self.rabbit.api().ask("DELETE", &format!("{path}/{}", escaped(&escaped(routing_key))), None);
+    }
+
     /// A policy on every queue whose name matches.
     pub fn policy(&self, name: &str, pattern: &str, definition: &Value) {
         let asked = json!({ "pattern": pattern, "definition": definition, "apply-to": "queues" });

@@ -175,6 +175,8 @@ struct Line {
     /// The last settle of something has ended.
     idle: Notify,
     consumer: tokio::sync::Mutex<Option<Consuming>>,
+    /// Held while entries go from the broker to the ledger: whoever counts would meet them twice.
+    moving: tokio::sync::Mutex<()>,
 }
 
 /// The tasks of a queue's consumer.
@@ -287,6 +289,7 @@ impl Shared {
                 parking: Notify::new(),
                 idle: Notify::new(),
                 consumer: tokio::sync::Mutex::default(),
+                moving: tokio::sync::Mutex::default(),
             })
         };
         self.lines().entry(queue.into()).or_insert_with(new).clone()
@@ -337,6 +340,8 @@ impl Shared {
 
     async fn depth(&self, line: &Line) -> Result<Depth, Fault> {
         let in_broker = self.broker.depth(&line.queue).await?;
+        // Where the ledger is slow, a count that is a little high is better than none.
+        let _still = tokio::time::timeout(DEPTH_AGE, line.moving.lock()).await;
         let mut in_ledger = 0;
         let mut filled = None;
         for (name, entries) in self.ledger.queues().await? {

@@ -363,6 +363,7 @@ impl Parking {
             settlement.parked.push((entry, input.attempts));
             settlement.settled.push((self.line.queue.clone(), input.copy));
         }
+        let _moving = self.line.moving.lock().await;
         match self.shared.ledger.settle(settlement).await {
             Ok(()) => {
                 let acks = self.line.feed().parked(inputs);

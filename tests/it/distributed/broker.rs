@@ -121,6 +121,24 @@ async fn an_exchange_deleted_under_load_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bindings_removed_under_load_are_made_again() {
+    let mut load = Load::new(20, 1_000, 0, Random::new()).await;
+    let site = Site::shared("bindings", &[("orders", &load.pipeline())]);
+    let one = site.start(1).await;
+    load.begin(&[one.hub.address]);
+    load.accepted(200).await;
+    let queues = site.queues("orders");
+    assert!(!queues.is_empty(), "the hub has made its queues");
+    for queue in queues.iter().map(|name| format!("raccord.{name}")) {
+        site.vhost.unbind("raccord", &queue, &queue);
+    }
+    // Each message that no queue took came back, and is there after all.
+    load.judge().await;
+    let returned = one.metric("raccord_broker_events_total", "event=\"returned\"").await;
+    assert!(returned.is_some_and(|count| count > 0.0), "{returned:?}: nothing was ever returned");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_otherwise_is_explained_with_the_difference() {
     let mut load = Load::new(10, 50, 0, Random::new()).await;
     let site = Site::shared("mismatch", &[("orders", &load.pipeline())]);
