@@ -11,7 +11,7 @@ mod reader;
 mod servers;
 mod settings;
 mod shape;
-mod tls;
+pub mod tls;
 mod units;
 
 pub use diagnostics::{FileId, Files, Problem, Severity, Span, render, to_json};

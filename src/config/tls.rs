@@ -1,11 +1,13 @@
-//! Encrypted connections to brokers and databases: the files that [`TlsSettings`] names, read.
+//! Encrypted connections to brokers and databases: the files that [`TlsSettings`] names, read, and what a failed handshake means.
 
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::TlsSettings;
 use crate::message::Fault;
@@ -45,6 +47,47 @@ impl Tls {
             ServerName::try_from(name.to_string()).map_err(|_| Fault::misconfigured("CONFIG-TLS", wrong))
         });
         Ok(Tls { config: Arc::new(config), server_name: server_name.transpose()? })
+    }
+}
+
+/// What TLS said, wherever it stands among the causes of `error`.
+pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        // The source of an `io::Error` is that of the error inside, which is left out.
+        let inside = error.downcast_ref::<io::Error>().and_then(|io| io.get_ref());
+        next = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+/// Why there is no encrypted connection to `server` (such as `the broker`), and what to change below `key` (such as `tls`).
+pub fn explain(error: &rustls::Error, server: &str, key: &str) -> String {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    match error {
+        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            format!(
+                "{server}'s certificate is for another name: give the name it has as `{key}.server_name`, or correct the address"
+            )
+        }
+        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            format!("{server}'s certificate has expired: renew it there")
+        }
+        InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            format!("{server}'s certificate is not valid yet: correct this machine's clock, or the certificate")
+        }
+        InvalidCertificate(_) => {
+            format!("{server}'s certificate is not trusted: give the authority that signed it as `{key}.ca`")
+        }
+        AlertReceived(_) => format!(
+            "{server} refused the encrypted connection: give a client certificate that it trusts as `{key}.certificate` and \
+             `{key}.key`"
+        ),
+        InvalidMessage(_) => format!("{server}'s port does not speak TLS: correct the port, or leave `{key}` out"),
+        _ => format!("no encrypted connection to {server}: correct `{key}`, or what the server offers"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use lapin::ErrorKind;
 
+use crate::config::tls::{explain, tls_error};
 use crate::message::Fault;
 
 /// The fault that `error` of a connection or a channel is: lost and down are `reconnect`, what a person must change is
@@ -13,7 +14,8 @@ pub fn fault_of(error: &lapin::Error) -> Fault {
         ErrorKind::MissingHeartbeatError => gone("the broker was silent for longer than two heartbeats"),
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => Fault::misconfigured(
             "AMQP-PROTOCOL",
-            "whoever answers at the broker's address does not speak AMQP 0-9-1: check the port (5672, with TLS 5671)",
+            "whoever answers at the broker's address does not speak AMQP 0-9-1: check the port (5672, with TLS 5671), and give `tls` \
+             where it is encrypted",
         ),
         ErrorKind::ChannelsLimitReached => {
             Fault::retry("AMQP-LIMIT", "the broker allows no more channels on one connection: raise its `channel_max`")
@@ -42,6 +44,11 @@ fn fault_of_reply(code: u16, text: &str) -> Fault {
     let fault = match code {
         311 => too_large(),
         320 => gone("the broker closed the connection"),
+        403 if text.contains("mechanism EXTERNAL") => Fault::misconfigured(
+            "AMQP-LOGIN",
+            "the broker has no user of the client certificate's name: make one (`rabbitmqctl add_user`), or give `user` and \
+             `password`",
+        ),
         403 if text.contains("Login was refused") => login("the broker does not know this user with this password"),
         403 => Fault::misconfigured(
             "AMQP-RIGHTS",
@@ -104,9 +111,8 @@ pub fn too_large() -> Fault {
 }
 
 fn fault_of_io(error: &std::io::Error) -> Fault {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(tls) = tls {
-        return fault_of_tls(tls);
+    if let Some(tls) = tls_error(error) {
+        return Fault::misconfigured("AMQP-TLS", explain(tls, "the broker", "tls")).detail(tls.to_string());
     }
     match error.kind() {
         std::io::ErrorKind::InvalidInput => {
@@ -118,21 +124,6 @@ fn fault_of_io(error: &std::io::Error) -> Fault {
         | std::io::ErrorKind::UnexpectedEof => gone("the broker closed the connection without a word"),
         _ => Fault::reconnect("AMQP-CONNECT", "the broker cannot be reached").detail(error.to_string()),
     }
-}
-
-fn fault_of_tls(error: &rustls::Error) -> Fault {
-    let sentence = match error {
-        rustls::Error::InvalidCertificate(_) => {
-            "the broker's certificate is not trusted, has expired or is for another name: check `tls.ca`, `tls.server_name` and \
-             the certificate"
-        }
-        rustls::Error::AlertReceived(_) => {
-            "the broker refused the TLS connection: check `tls.certificate` and `tls.key`"
-        }
-        rustls::Error::InvalidMessage(_) => "the broker's port does not speak TLS: check the port (with TLS 5671)",
-        _ => "no TLS connection to the broker",
-    };
-    Fault::misconfigured("AMQP-TLS", sentence).detail(error.to_string())
 }
 
 #[cfg(test)]

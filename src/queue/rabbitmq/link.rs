@@ -15,8 +15,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::faults::{fault_of, gone};
-use super::wire::{Cut, Tls, Wire, runtime};
-use crate::config::{Secret, TlsSettings};
+use super::wire::{Cut, Wire, runtime};
+use crate::config::{Secret, Tls, TlsSettings};
 use crate::message::{Fault, Text};
 
 /// One address has so long to answer, TLS and login included.

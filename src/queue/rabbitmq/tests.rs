@@ -1,5 +1,8 @@
 //! Against a real broker: each test has a virtual host of its own.
 
+mod encrypted;
+mod strained;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

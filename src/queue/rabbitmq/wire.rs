@@ -7,7 +7,6 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,16 +19,13 @@ use async_rs::{Runtime, Tokio};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::stream::Stream;
 use futures_util::task::AtomicWaker;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::TlsSettings;
-use crate::message::Fault;
+use crate::config::Tls;
 
 pub type Kit = RuntimeParts<Tokio, Wires>;
 
@@ -86,71 +82,6 @@ impl Wire {
         };
         Ok(Wire { socket, cut })
     }
-}
-
-/// What a TLS connection needs, read from the files.
-#[derive(Clone)]
-pub struct Tls {
-    config: Arc<ClientConfig>,
-    server_name: Option<ServerName<'static>>,
-}
-
-impl Tls {
-    /// Reads the files that `settings` names, relative to `folder`.
-    ///
-    /// # Errors
-    /// `misconfigured`: a file that is not there or not PEM, a key that is not the certificate's.
-    pub fn read(settings: &TlsSettings, folder: &Path) -> Result<Tls, Fault> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        match &settings.ca {
-            Some(ca) => {
-                for certificate in certificates(folder, ca)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|error| fault(ca, "holds a certificate that is none").cause(error))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.expect("ring has the versions").with_root_certificates(roots);
-        let config = match (&settings.certificate, &settings.key) {
-            (None, None) => builder.with_no_client_auth(),
-            (Some(certificate), Some(key)) => {
-                let chain = certificates(folder, certificate)?;
-                let private = PrivateKeyDer::from_pem_slice(&read(folder, key)?);
-                let private = private.map_err(|_| fault(key, "holds no private key in PEM (`-----BEGIN ...`)"))?;
-                let config = builder.with_client_auth_cert(chain, private);
-                config.map_err(|error| fault(certificate, "does not go with its key").cause(error))?
-            }
-            (Some(_), None) | (None, Some(_)) => {
-                return Err(Fault::misconfigured("AMQP-TLS", "`tls` wants both `certificate` and `key`, or neither"));
-            }
-        };
-        let server_name = settings.server_name.as_ref().map(|name| {
-            let wrong = format!("`tls.server_name` is not a host name: {name}");
-            ServerName::try_from(name.to_string()).map_err(|_| Fault::misconfigured("AMQP-TLS", wrong))
-        });
-        Ok(Tls { config: Arc::new(config), server_name: server_name.transpose()? })
-    }
-}
-
-fn certificates(folder: &Path, path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let pem = read(folder, path)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
-    certificates.ok_or_else(|| fault(path, "holds no certificates in PEM (`-----BEGIN ...`)"))
-}
-
-fn read(folder: &Path, path: &Path) -> Result<Vec<u8>, Fault> {
-    std::fs::read(folder.join(path)).map_err(|error| fault(path, "cannot be read").cause(error))
-}
-
-fn fault(path: &Path, what: &str) -> Fault {
-    Fault::misconfigured("AMQP-TLS", format!("the file {} {what}", path.display()))
 }
 
 impl AsyncRead for Wire {

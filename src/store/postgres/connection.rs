@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::faults::{self, Failure};
 use super::schema::quoted;
+use crate::config::tls::{explain, tls_error};
 use crate::config::{PostgresSettings, Tls};
 use crate::message::Fault;
 
@@ -120,8 +121,13 @@ impl Connector {
         if error.as_db_error().is_none() && format!("{error:?}").contains("database does not allow writes") {
             return faults::no_writes().cause(error);
         }
-        if self.tls.is_some() && format!("{error:?}").contains("Tls") {
-            let sentence = "the database's certificate or TLS is not what `store.postgres.tls` asks for";
+        if let Some(tls) = tls_error(&error) {
+            let sentence = explain(tls, "the database", "store.postgres.tls");
+            return Fault::misconfigured("CONFIG-TLS", sentence).cause(error);
+        }
+        if self.tls.is_some() && format!("{error:?}").contains("kind: Tls") {
+            let sentence =
+                "the database offers no encryption: switch it on there (`ssl = on`), or leave `store.postgres.tls` out";
             return Fault::misconfigured("CONFIG-TLS", sentence).cause(error);
         }
         Failure::from(error).fault()

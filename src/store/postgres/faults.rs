@@ -66,6 +66,12 @@ fn of_state(state: &SqlState) -> Fault {
             "STORE-LOGIN",
             "the database is not there; create it, or correct `store.postgres.database`",
         ),
+        // Said of who comes, before any password: where from, by what name, encrypted or not, with what certificate.
+        _ if *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Fault::misconfigured(
+            "STORE-LOGIN",
+            "the database does not let the hub in as it comes: it may want another `store.postgres.user`, encryption \
+             (`store.postgres.tls`) or a client certificate (`tls.certificate`); its `pg_hba.conf` says which",
+        ),
         "28" => Fault::misconfigured(
             "STORE-LOGIN",
             "the database does not let the hub in; correct `store.postgres.user` and `password`",

@@ -1,5 +1,7 @@
 //! The suites against a real server, and what only this database can show.
 
+mod encrypted;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
