@@ -22,7 +22,7 @@ mod install;
 pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;
-mod server;
+pub mod server;
 
 #[allow(unused_imports, reason = "not every user of this module waits")]
 pub use server::wait_for;

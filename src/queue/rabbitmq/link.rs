@@ -37,6 +37,9 @@ const FRAME: u32 = 128 << 10;
 /// How often a connection that says nothing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+const NO_EXTERNAL: &str = "the broker closed the connection as the hub came with its certificate alone: where it does so again, \
+                           enable its plugin `rabbitmq_auth_mechanism_ssl`, or give `user` and `password`";
+
 /// Where to connect, and as whom.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
@@ -330,7 +333,9 @@ impl Inner {
             Ok(Ok(connection)) => Ok((connection, cut)),
             Ok(Err(error)) => {
                 cut.now();
-                Err(fault_of(&error))
+                let fault = fault_of(&error);
+                // A broker without the plugin hangs up, as one does that is stopping.
+                Err(if external && fault.code() == "AMQP-GONE" { gone(NO_EXTERNAL) } else { fault })
             }
             Err(_) => {
                 cut.now();

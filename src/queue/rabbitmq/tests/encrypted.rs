@@ -98,7 +98,8 @@ async fn the_hub_shows_who_it_is() {
     refused(&over_tls(&vhost, foreign), "AMQP-TLS", wanted).await;
     // Without `user`, the certificate says who comes.
     let alone = RabbitSettings { user: None, password: None, ..certified };
-    refused(&alone, "AMQP-LOGIN", "rabbitmq_auth_mechanism_ssl").await;
+    let fault = open(&alone).declare("orders", Sharing::Single).await.expect_err("the plugin is off");
+    assert!(fault.to_string().contains("enable its plugin `rabbitmq_auth_mechanism_ssl`"), "{fault}");
     broker.ctl(&[
         "eval",
         "{ok, F} = application:get_env(rabbit, enabled_plugins_file), \

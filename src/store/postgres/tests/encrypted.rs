@@ -40,13 +40,11 @@ async fn who_is_at_either_end_is_checked() {
     let trusted = files.ca("ca.pem", &authority);
     let with = |tls: TlsSettings| PostgresSettings { tls: Some(tls), ..place.settings.clone() };
     let named = |name: &str| TlsSettings { server_name: Some(name.into()), ..trusted.clone() };
-    let encrypted = "select count(*)::text from pg_stat_ssl s join pg_stat_activity a using (pid) \
-                     where s.ssl and a.application_name = 'raccord'";
-    {
-        let _open = open(with(trusted.clone())).await.expect("the certificate is trusted");
-        let rows = tokio::task::block_in_place(|| place.database.query(encrypted));
-        assert_ne!(rows, [[Some("0".to_owned())]], "the session is encrypted");
-    }
+    let connector = connection::Connector::new(&with(trusted.clone()), Path::new(".")).expect("the files are sound");
+    let session = connector.connect().await.expect("the certificate is trusted");
+    let rows =
+        session.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.expect("it answers");
+    assert!(rows[0].get::<_, bool>(0), "the session is encrypted");
     open(with(named("localhost"))).await.expect("the certificate has this name as well");
     let wanted = "for another name: give the name it has as `store.postgres.tls.server_name`";
     refused(with(named("db.elsewhere.example")), "CONFIG-TLS", wanted).await;
