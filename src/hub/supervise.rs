@@ -83,7 +83,7 @@ impl Supervised {
             }
             match ended {
                 Ok(Ended::Stopped) => return,
-                Ok(Ended::Lost) => info!("another instance runs the source now"),
+                Ok(Ended::Lost) => info!("the turn of this source is over; it goes on here when it is had again"),
                 Err(fault) => self.rest(&fault, &rests).await,
             }
         }

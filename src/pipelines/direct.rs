@@ -11,10 +11,9 @@ use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::intake::{dead_letter, tracked};
+use super::intake::{dead_letter, track};
 use super::process::{Work, decode, process};
 use super::{OrderBy, Pipeline, Works};
-use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Target};
 use crate::queue::{Decoded, NewEntry};
@@ -165,7 +164,7 @@ impl Direct {
         now: Timestamp,
         run: &mut Run,
     ) -> Result<(), Fault> {
-        let track = self.track(id, &document, headers, now)?;
+        let track = track(&self.pipeline, &self.works, id, &document, headers, now)?;
         let work = Work { id, time: now, headers, document, start_at: 0, only: None };
         let processed = process(&self.pipeline, &self.targets, &*self.works.tables, &Nothing, work).await?;
         if let Some((_, fault)) = processed.failed.into_iter().next() {
@@ -182,32 +181,6 @@ impl Direct {
             }
         }
         Ok(())
-    }
-
-    fn track(
-        &self,
-        id: MessageId,
-        document: &Value,
-        headers: &Map,
-        now: Timestamp,
-    ) -> Result<Vec<(Text, Text)>, Fault> {
-        if self.pipeline.track.is_empty() {
-            return Ok(Vec::new());
-        }
-        let meta = Meta::of(&self.pipeline.name, id, now);
-        let tables = &*self.works.tables;
-        let scope = Scope {
-            document,
-            headers,
-            meta: &meta,
-            item: None,
-            partner: None,
-            connection: None,
-            time: now,
-            id,
-            tables,
-        };
-        tracked(&self.pipeline, &scope)
     }
 
     fn dead(&self, id: MessageId, arrival: Arrival, fault: &Fault, now: Timestamp, run: &mut Run) {

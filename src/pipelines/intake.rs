@@ -350,7 +350,7 @@ struct Identity {
 }
 
 /// What people will search for, as the journal keeps it.
-pub(super) fn tracked(pipeline: &Pipeline, scope: &Scope<'_>) -> Result<Vec<(Text, Text)>, Fault> {
+fn tracked(pipeline: &Pipeline, scope: &Scope<'_>) -> Result<Vec<(Text, Text)>, Fault> {
     let mut found = Vec::with_capacity(pipeline.track.len());
     for track in &pipeline.track {
         if let Some(value) = render(&track.value, scope, "track")? {
@@ -359,6 +359,33 @@ pub(super) fn tracked(pipeline: &Pipeline, scope: &Scope<'_>) -> Result<Vec<(Tex
         }
     }
     Ok(found)
+}
+
+/// [`tracked`], of a document that came in as `id` and passes by the intake.
+pub(super) fn track(
+    pipeline: &Pipeline,
+    works: &Works,
+    id: MessageId,
+    document: &Value,
+    headers: &Map,
+    now: Timestamp,
+) -> Result<Vec<(Text, Text)>, Fault> {
+    if pipeline.track.is_empty() {
+        return Ok(Vec::new());
+    }
+    let meta = Meta::of(&pipeline.name, id, now);
+    let scope = Scope {
+        document,
+        headers,
+        meta: &meta,
+        item: None,
+        partner: None,
+        connection: None,
+        time: now,
+        id,
+        tables: &*works.tables,
+    };
+    tracked(pipeline, &scope)
 }
 
 fn render(template: &Template, scope: &Scope<'_>, place: &str) -> Result<Option<Value>, Fault> {

@@ -17,13 +17,12 @@ use tracing::{info, warn};
 
 use super::decide::{Decision, decide};
 use super::direct::Nothing;
-use super::intake::{dead_letter, tracked};
+use super::intake::{dead_letter, track};
 use super::mask::People;
 use super::process::{Processed, Work, decode, process};
 use super::stage::{ONLY, settle_for_good};
 use super::{Destination, OrderBy, Pipeline, Works};
-use crate::formula::{Meta, Scope};
-use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::message::{Fault, MessageId, Text};
 use crate::protocols::{Arrival, Delivery, Receipt, ReceiptOutcome, Target};
 use crate::queue::{Decoded, NewEntry};
 use crate::steps::Effect;
@@ -120,7 +119,7 @@ impl Relay {
         let read = match &arrival.fault {
             Some(fault) => Err(fault.clone()),
             None => decode(&self.pipeline, &arrival.body, 0).and_then(|document| {
-                let track = self.track(id, &document, &arrival.headers, run.now);
+                let track = track(&self.pipeline, &self.works, id, &document, &arrival.headers, run.now);
                 let track = track.map_err(|fault| People::of(&self.pipeline, &document).hide(fault))?;
                 Ok((document, track))
             }),
@@ -311,32 +310,6 @@ impl Relay {
             None if well => rest.until = None,
             None => {}
         }
-    }
-
-    fn track(
-        &self,
-        id: MessageId,
-        document: &Value,
-        headers: &Map,
-        now: Timestamp,
-    ) -> Result<Vec<(Text, Text)>, Fault> {
-        if self.pipeline.track.is_empty() {
-            return Ok(Vec::new());
-        }
-        let meta = Meta::of(&self.pipeline.name, id, now);
-        let tables = &*self.works.tables;
-        let scope = Scope {
-            document,
-            headers,
-            meta: &meta,
-            item: None,
-            partner: None,
-            connection: None,
-            time: now,
-            id,
-            tables,
-        };
-        tracked(&self.pipeline, &scope)
     }
 
     /// The entry that intake would have stored.

@@ -12,8 +12,29 @@ use crate::store::{Accepted, Claim, Claimed, Fence, Intake, Settlement, Stored, 
 /// Come back after: the queue may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
+/// A sender hears an answer within: a broker that is away, or blocks, is one too.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+
 impl Shared {
+    /// # Errors
+    /// `QUEUE-SLOW` (retry): broker and database did not take it all in time; what they took is a repeat when it comes again.
     pub(super) async fn intake(
+        &self,
+        arrivals: Vec<Intake>,
+        cursor: Option<(Text, Value)>,
+        fence: Option<Fence>,
+    ) -> Result<Vec<Accepted>, Fault> {
+        match tokio::time::timeout(ANSWER_WITHIN, self.take_in(arrivals, cursor, fence)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let sentence =
+                    format!("the queue took nothing for {} s; nothing was accepted", ANSWER_WITHIN.as_secs());
+                Err(Fault::retry("QUEUE-SLOW", sentence).after(FULL_FOR))
+            }
+        }
+    }
+
+    async fn take_in(
         &self,
         arrivals: Vec<Intake>,
         cursor: Option<(Text, Value)>,

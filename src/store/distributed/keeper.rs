@@ -108,9 +108,9 @@ impl Keeper {
         self.poke.notify_one();
     }
 
-    /// All that was under way in a turn that ends is done.
-    pub fn finished(&self, name: &str) {
-        if let Some(held) = self.state().held.get_mut(name) {
+    /// All that was under way in this turn is done.
+    pub fn finished(&self, fence: &Fence) {
+        if let Some(held) = self.state().held.get_mut(&fence.lease).filter(|held| held.fence == *fence) {
             held.finished = true;
         }
         self.poke.notify_one();

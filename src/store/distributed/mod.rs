@@ -496,14 +496,21 @@ impl Instances for Distributed {
         let given_up = wanted.clone().drop_guard();
         let keeper = self.shared.keeper.clone();
         let wish = name.clone();
+        let under = Arc::new(Mutex::new(None::<Fence>));
+        let held = under.clone();
         tokio::spawn(async move {
             wanted.cancelled().await;
+            let fence = held.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(fence) = fence {
+                keeper.finished(&fence);
+            }
             keeper.unwant(&wish);
         });
         loop {
             let turn = turns.borrow_and_update().clone();
             if let Some(turn) = turn.filter(|turn| !turn.lost.is_cancelled() && !turn.ends) {
                 let lost = turn.lost.child_token();
+                *under.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn.fence.clone());
                 tokio::spawn(end_of_turn(turns, lost.clone()));
                 let fence = self.shared.ledger.is_shared().then_some(turn.fence);
                 return Ok(Hold::new(fence, lost, Some(given_up)));

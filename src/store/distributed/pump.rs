@@ -157,7 +157,7 @@ impl Lane {
         }
         self.line.ready.notify_waiters();
         if ends {
-            self.shared.keeper.finished(&self.name());
+            self.shared.keeper.finished(&turn.fence);
         }
     }
 

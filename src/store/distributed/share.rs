@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::lanes::queue_of;
 use crate::message::Text;
 use crate::store::{Fence, Pulse};
 
@@ -13,8 +14,8 @@ pub struct Plan {
     pub pass_on: Vec<Fence>,
 }
 
-/// What `instance`, which holds `held`, does next. A lease stays where it is unless its holder has more than its part; the rest
-/// goes to who has least of those that want it.
+/// What `instance`, which holds `held`, does next. A lane stays where it is unless its holder has more than its part of the
+/// queue; the rest goes to who has least of those that want it.
 pub fn plan(instance: &Text, held: &[Fence], pulse: &Pulse) -> Plan {
     let owners = owners(pulse);
     let mine = |name: &Text| owners.get(name).is_some_and(|owner| owner == instance);
@@ -33,25 +34,41 @@ fn owners(pulse: &Pulse) -> BTreeMap<Text, Text> {
             wanted.entry(name).or_default().insert(instance);
         }
     }
-    let part = wanted.len().div_ceil(pulse.wants.len().max(1));
-    let mut load: BTreeMap<&Text, usize> = BTreeMap::new();
-    let mut owners = BTreeMap::new();
-    for lease in &pulse.leases {
-        let (Some(holder), Some(who)) = (&lease.holder, wanted.get(&lease.name)) else { continue };
-        let count = load.entry(holder).or_default();
-        if who.contains(holder) && (*count < part || who.len() == 1) {
-            *count += 1;
-            owners.insert(lease.name.clone(), holder.clone());
-        }
-    }
+    // Each queue by itself, so that a busy one is shared by all.
+    let mut queues: BTreeMap<Text, Vec<(&Text, BTreeSet<&Text>)>> = BTreeMap::new();
     for (name, who) in wanted {
-        if owners.contains_key(name) {
-            continue;
+        queues.entry(queue_of(name)).or_default().push((name, who));
+    }
+    let holders: BTreeMap<&Text, &Text> =
+        pulse.leases.iter().filter_map(|lease| Some((&lease.name, lease.holder.as_ref()?))).collect();
+    let mut total: BTreeMap<&Text, usize> = BTreeMap::new();
+    let mut owners = BTreeMap::new();
+    for lanes in queues.into_values() {
+        let living: BTreeSet<_> = lanes.iter().flat_map(|(_, who)| who).collect();
+        let part = lanes.len().div_ceil(living.len().max(1));
+        let mut load: BTreeMap<&Text, usize> = BTreeMap::new();
+        let mut left = Vec::new();
+        for (name, who) in &lanes {
+            let stays = holders.get(name).filter(|holder| {
+                who.contains(**holder) && (load.get(**holder).is_none_or(|count| *count < part) || who.len() == 1)
+            });
+            match stays {
+                Some(holder) => {
+                    *load.entry(holder).or_default() += 1;
+                    *total.entry(holder).or_default() += 1;
+                    owners.insert((*name).clone(), (*holder).clone());
+                }
+                None => left.push((name, who)),
+            }
         }
-        let least = who.into_iter().min_by_key(|instance| (load.get(instance).copied().unwrap_or(0), *instance));
-        if let Some(least) = least {
-            *load.entry(least).or_default() += 1;
-            owners.insert(name.clone(), least.clone());
+        for (name, who) in left {
+            let count = |counts: &BTreeMap<&Text, usize>, who: &Text| counts.get(who).copied().unwrap_or(0);
+            let least = who.iter().min_by_key(|who| (count(&load, who), count(&total, who), **who));
+            if let Some(least) = least {
+                *load.entry(least).or_default() += 1;
+                *total.entry(least).or_default() += 1;
+                owners.insert((*name).clone(), (*least).clone());
+            }
         }
     }
     owners
