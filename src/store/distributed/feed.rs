@@ -473,7 +473,11 @@ impl Feed {
             let Some(state) = self.keys.get_mut(&(lane, key.clone())) else { continue };
             match (became, from) {
                 (Became::Parked, From::Broker { .. }) => state.parked += 1,
-                (Became::Ended | Became::Held, From::Ledger(_)) => state.parked = state.parked.saturating_sub(1),
+                (Became::Ended | Became::Held, From::Ledger(_)) => {
+                    state.parked = state.parked.saturating_sub(1);
+                    // A replay by another instance was never counted, so the last one counted need not be the last.
+                    state.uncounted |= state.parked == 0;
+                }
                 _ => {}
             }
             if *became == Became::Held {

@@ -53,7 +53,9 @@ async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
         .await;
     }
     load.judge().await;
-    let most = 2 * 50;
+    // For each kill and key: a delivery that was not acknowledged comes again, and what was published and not confirmed, at
+    // intake and after the steps, is published again.
+    let most = 2 * 50 * 3;
     assert!(load.repeats() <= most, "{} repeated, and only one of a key is under way at a time", load.repeats());
     for instance in [&one, &two] {
         assert!(!instance.hub.log().contains("panicked"), "{}", instance.hub.log());
