@@ -47,23 +47,32 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
             None => tokio::time::sleep(duration).await,
-            Some(simulated) => {
-                let until = later(self.now(), duration);
-                loop {
-                    let moved = simulated.moved.notified();
-                    if self.now() >= until {
-                        return;
-                    }
-                    moved.await;
-                }
-            }
+            Some(simulated) => simulated.sleep_until(later(self.now(), duration)).await,
         }
     }
 
     /// Sleeps until `instant`; returns at once if it has passed.
     pub async fn sleep_until(&self, instant: Timestamp) {
-        let wait = Duration::try_from(instant.duration_since(self.now())).unwrap_or(Duration::ZERO);
-        self.sleep(wait).await;
+        match &self.0 {
+            None => {
+                let wait = Duration::try_from(instant.duration_since(self.now())).unwrap_or(Duration::ZERO);
+                tokio::time::sleep(wait).await;
+            }
+            // Not a wait from now: the clock may be moved by another thread in between.
+            Some(simulated) => simulated.sleep_until(instant).await,
+        }
+    }
+}
+
+impl Simulated {
+    async fn sleep_until(&self, instant: Timestamp) {
+        loop {
+            let moved = self.moved.notified();
+            if *self.now.lock().expect("no code panics while holding the clock") >= instant {
+                return;
+            }
+            moved.await;
+        }
     }
 }
 
