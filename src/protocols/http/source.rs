@@ -31,6 +31,8 @@ use crate::protocols::{Arrival, Receiver, Source, SourceSettings, Surroundings};
 const MOST_ID: usize = 512;
 /// How long a new version waits for another pipeline to leave its path, as when one is renamed.
 const PATH_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the rest of a body is waited for that was on its way as its path stopped.
+const BODY_GRACE: Duration = Duration::from_secs(2);
 const FALLBACK: HeaderName = HeaderName::from_static("x-raccord-fallback");
 
 impl SourceSettings for HttpSource {
@@ -166,7 +168,7 @@ impl Entrance {
         let mut held = self.bodies.hold();
         let body = select! {
             body = timeout(self.settings.read_timeout, collect(body, self.settings.max_body.bytes(), &mut held)) => body,
-            () = self.stop.cancelled() => return Err(closing(come_back("HTTP-STOPPING", 5)).into()),
+            () = self.stopped() => return Err(closing(come_back("HTTP-STOPPING", 5)).into()),
         };
         let body = match body {
             Ok(Ok(body)) => body,
@@ -207,6 +209,12 @@ impl Entrance {
             Ok(Err(fault)) => Err(refused(&fault).into()),
             Err(_) => Err(come_back("HTTP-INTAKE", 5).into()),
         }
+    }
+
+    /// Some time after the path has stopped: a reload refuses no request that came to the former version.
+    async fn stopped(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(BODY_GRACE).await;
     }
 
     fn check_head(&self, parts: &Parts) -> Result<(), Refusal> {

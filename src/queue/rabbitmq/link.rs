@@ -40,6 +40,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const NO_EXTERNAL: &str = "the broker closed the connection as the hub came with its certificate alone: where it does so again, \
                            enable its plugin `rabbitmq_auth_mechanism_ssl`, or give `user` and `password`";
 
+const HUNG_UP: &str = "the broker closed the encrypted connection before the hub had logged in: where it does so again and asks \
+                       for a certificate, give a client certificate that it trusts as `tls.certificate` and `tls.key`";
+
 /// Where to connect, and as whom.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
@@ -333,9 +336,14 @@ impl Inner {
             Ok(Ok(connection)) => Ok((connection, cut)),
             Ok(Err(error)) => {
                 cut.now();
-                let fault = fault_of(&error);
-                // A broker without the plugin hangs up, as one does that is stopping.
-                Err(if external && fault.code() == "AMQP-GONE" { gone(NO_EXTERNAL) } else { fault })
+                // A broker hangs up as it stops, and also where it does not take what it was shown; what it says of a
+                // certificate (TLS 1.3 lets it come late) is then lost on the way as often as not.
+                Err(match fault_of(&error) {
+                    fault if fault.code() != "AMQP-GONE" => fault,
+                    _ if external => gone(NO_EXTERNAL),
+                    _ if settings.tls.is_some() => gone(HUNG_UP),
+                    fault => fault,
+                })
             }
             Err(_) => {
                 cut.now();

@@ -34,8 +34,9 @@ fn sender(url: String, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
         let mut taken = 0;
         while !stop.load(Ordering::SeqCst) {
             let answer = client.post(&url).body(format!(r#"{{"n":{taken}}}"#)).send().await;
-            let status = answer.unwrap_or_else(|error| panic!("{url}: {error}")).status().as_u16();
-            assert_eq!(status, 202, "{url}");
+            let answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
+            let (status, said) = (answer.status().as_u16(), answer.text().await.unwrap_or_default());
+            assert_eq!(status, 202, "{url}: {said}");
             taken += 1;
         }
         taken

@@ -352,6 +352,24 @@ async fn the_next_version_takes_over_without_a_gap() {
 }
 
 #[tokio::test]
+async fn a_body_on_its_way_reaches_a_path_that_stops() {
+    let (hub, old) = Hub::start("").await.run().await;
+    let recorder = old.recorder.clone();
+    let mut sender = TcpStream::connect(hub.address).await.expect("it connects");
+    let request = request("POST /in HTTP/1.1", r#"{"n":1}"#);
+    let (begun, rest) = request.split_at(request.len() - 5);
+    sender.write_all(begun).await.expect("it sends");
+    sleep(Duration::from_millis(50)).await;
+    let stopping = tokio::spawn(old.stop());
+    sleep(Duration::from_millis(50)).await;
+    sender.write_all(rest).await.expect("it sends");
+    let answer = short(&bounded("the answer", heard(&mut sender)).await);
+    assert!(answer.starts_with("202"), "{answer}");
+    stopping.await.expect("it stops");
+    assert_eq!(recorder.stored().len(), 1);
+}
+
+#[tokio::test]
 async fn a_question_is_answered_in_time_or_by_the_fallback() {
     let question = request("POST /in HTTP/1.1", r#"{"card":"12"}"#);
     let reply = "reply: { within: 5s }";

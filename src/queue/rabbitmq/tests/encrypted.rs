@@ -38,6 +38,16 @@ async fn refused(settings: &RabbitSettings, code: &str, words: &str) {
     assert!(fault.to_string().contains(words), "{words}: {fault}");
 }
 
+/// Without a certificate that the broker trusts. Its word on that comes after the handshake (TLS 1.3), and is lost where the
+/// connection is reset before it was read.
+async fn uncertified(settings: &RabbitSettings) {
+    let fault = open(settings).declare("orders", Sharing::Single).await.expect_err("no certificate");
+    let known = [("AMQP-TLS", Next::Misconfigured), ("AMQP-GONE", Next::Reconnect)];
+    assert!(known.contains(&(fault.code(), fault.next())), "{fault}");
+    let wanted = "give a client certificate that it trusts as `tls.certificate` and `tls.key`";
+    assert!(fault.to_string().contains(wanted), "{fault}");
+}
+
 async fn accepted(settings: &RabbitSettings) {
     let rabbit = open(settings);
     rabbit.declare("orders", Sharing::Single).await.expect("connected");
@@ -92,10 +102,9 @@ async fn the_hub_shows_who_it_is() {
     let issued = authority.client(&user);
     let certified = over_tls(&vhost, files.shows("hub", &issued, trusted.clone()));
     accepted(&certified).await;
-    let wanted = "give a client certificate that it trusts as `tls.certificate` and `tls.key`";
-    refused(&over_tls(&vhost, trusted.clone()), "AMQP-TLS", wanted).await;
+    uncertified(&over_tls(&vhost, trusted.clone())).await;
     let foreign = files.shows("foreign", &stranger.client(&user), trusted.clone());
-    refused(&over_tls(&vhost, foreign), "AMQP-TLS", wanted).await;
+    uncertified(&over_tls(&vhost, foreign)).await;
     // Without `user`, the certificate says who comes.
     let alone = RabbitSettings { user: None, password: None, ..certified };
     let fault = open(&alone).declare("orders", Sharing::Single).await.expect_err("the plugin is off");
