@@ -151,7 +151,7 @@ struct Shared {
     last_number: AtomicI64,
     /// Settlements whose outputs are confirmed (but those refused) and whose commit has failed so far.
     published: Mutex<Vec<(Weak<Settlement>, settle::Refused)>>,
-    turns: Turns,
+    turns: Turns<Settlement>,
     depths: Mutex<HashMap<Text, (Instant, u64)>>,
     well: Mutex<Option<Fault>>,
     stop: CancellationToken,
