@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::manifest::{Manifest, Operation, OperationKind};
 use crate::config::{FileId, Key, Kind, MAX_BYTES, Node, Reader, Span, parse};
 use crate::message::Text;
+use crate::steps::Canonical;
 
 /// The manifests that ship with raccord, for hubs whose folder has none of that name.
 #[derive(RustEmbed)]
@@ -23,11 +24,13 @@ pub struct Connectors {
     /// Those of the hub's folder, and the shipped ones that a connection names.
     pub manifests: BTreeMap<Text, Arc<Manifest>>,
     pub connections: BTreeMap<Text, Arc<Connection>>,
+    /// What `gives:` and `takes:` name.
+    pub canonical: Canonical,
 }
 
 /// Reads the manifests and connections of the hub in `folder`; what is wrong is reported, and left out.
 pub fn load(folder: &Path, reader: &mut Reader<'_>) -> Connectors {
-    let mut connectors = Connectors::default();
+    let mut connectors = Connectors { canonical: Canonical::load(folder, reader), ..Connectors::default() };
     for (name, relative) in yaml_files(folder, "connectors") {
         let Some((file, text)) = read_text(folder, &relative, reader) else { continue };
         connectors.read_manifest(&name, file, &text, reader);
@@ -119,9 +122,24 @@ impl Connectors {
     fn read_manifest(&mut self, name: &Text, file: FileId, text: &str, reader: &mut Reader<'_>) {
         let Some(node) = parse(file, text, &mut reader.problems) else { return };
         let Some(node) = put_definitions(node, reader) else { return };
+        check_canonical(&node, &self.canonical, reader);
         if let Some(mut manifest) = Manifest::read(name, &node, reader) {
             manifest.revision = half(&Sha256::digest(text.as_bytes()));
             self.manifests.insert(name.clone(), Arc::new(manifest));
+        }
+    }
+}
+
+/// What `gives:` and `takes:` name must be there.
+fn check_canonical(manifest: &Node, canonical: &Canonical, reader: &mut Reader<'_>) {
+    let Some(Kind::Map { fields: operations, .. }) = manifest.field("operations").map(|node| &node.kind) else {
+        return;
+    };
+    for named in
+        operations.iter().flat_map(|(_, node)| ["gives", "takes"].into_iter().filter_map(|key| node.field(key)))
+    {
+        if let Some(name) = named.text().filter(|name| !canonical.contains(name)) {
+            reader.unknown(named.span, "canonical document", name, canonical.names());
         }
     }
 }
