@@ -10,14 +10,17 @@ mod cases;
 mod connection;
 mod ends;
 mod forms;
+mod jobs;
 mod line;
 mod listen;
 mod load;
 mod manifest;
 mod paging;
 mod poll;
+mod progress;
 mod read;
 mod scope;
+mod waits;
 mod write;
 
 pub use cases::{ManifestOutcome, run_cases};
