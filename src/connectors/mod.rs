@@ -10,16 +10,19 @@ mod cases;
 mod connection;
 mod ends;
 mod forms;
+mod jobs;
 mod line;
 mod listen;
 mod load;
 mod manifest;
 mod paging;
 mod poll;
+mod progress;
 mod read;
 mod scope;
 #[cfg(test)]
 pub(crate) mod testing;
+mod waits;
 mod write;
 
 pub use cases::{ManifestOutcome, run_cases};
