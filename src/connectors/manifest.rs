@@ -707,6 +707,8 @@ settings! {
         prefix: Text = "",
         /// What is signed: `{body}`, `{timestamp}`, `{id}`.
         signed: Text = "{body}",
+        /// The header that `{id}` stands for.
+        id_header: Option<Text>,
         /// The header with the time of signing.
         timestamp_header: Option<Text>,
         /// What stands before the time in that header, such as `t=`.

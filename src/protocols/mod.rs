@@ -183,6 +183,17 @@ pub struct Delivery {
     pub attempt: u32,
 }
 
+/// What became of a message that its peer has for good.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivered {
+    /// For the journal: `201`.
+    pub note: Option<Text>,
+    /// What the peer said, in short. It may repeat what it was sent.
+    pub detail: Option<Text>,
+    /// What the peer answered, for `remember:` of the destination (`$result`).
+    pub result: Option<Value>,
+}
+
 #[async_trait]
 pub trait Target: Send + Sync {
     /// Encodes `scope.document` and evaluates the settings' formulas. Pure: it runs in the pipeline's stage, before the
@@ -199,6 +210,17 @@ pub trait Target: Send + Sync {
             outcomes.push(self.deliver(delivery).await);
         }
         outcomes
+    }
+
+    /// [`Target::deliver`] and [`Target::deliver_all`], with what the peer said of each message. Only a target whose peer says
+    /// more than that it has the message overrides this.
+    async fn deliver_told(&self, deliveries: &[Delivery]) -> Vec<Result<Delivered, Fault>> {
+        let outcomes = match deliveries {
+            [one] => vec![self.deliver(one).await],
+            all => self.deliver_all(all).await,
+        };
+        let told = |note| Delivered { note, ..Delivered::default() };
+        outcomes.into_iter().map(|outcome| outcome.map(told)).collect()
     }
 
     /// Most messages worth giving to `deliver_all`.

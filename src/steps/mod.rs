@@ -41,6 +41,7 @@ pub use csv_tables::CsvTables;
 pub use manual::{FAULTS, manual};
 pub use place::Place;
 pub use read::steps_shape;
+pub use remember::{Row, RowTemplate};
 pub use run::Steps;
 pub use schemas::{DocumentSchema, Violations};
 pub use tables::{DurableTable, TableNames, key_text, read_tables};
