@@ -8,7 +8,7 @@ use super::manifest::{Manifest, SettingKind, SettingType};
 use crate::config::{Data, MapReader, Node, Reader, Secret, Setting, Settings, Shape, StructShape, settings};
 use crate::message::{Fault, Map, Text, Value};
 use crate::protocols::Surroundings;
-use crate::protocols::http::{ProxyAddress, Tls};
+use crate::protocols::http::{Peer, ProxyAddress, Tls};
 
 settings! {
     /// A system joined to the hub. Beside these stand the settings that its manifest asks for (`raccord connectors NAME`).
@@ -34,6 +34,8 @@ pub struct Connection {
     pub proxy: Option<ProxyAddress>,
     /// Hash of its text and of what its references stand for.
     pub revision: [u8; 16],
+    /// Answers in the place of the system (cases).
+    pub peer: Option<Arc<dyn Peer>>,
     line: OnceLock<Arc<Line>>,
 }
 
@@ -58,8 +60,16 @@ impl Connection {
             tls: None,
             proxy: None,
             revision: [0; 16],
+            peer: None,
             line: OnceLock::new(),
         }
+    }
+
+    /// The same, with `peer` in the place of the system.
+    #[must_use]
+    pub fn answered_by(mut self, peer: Arc<dyn Peer>) -> Connection {
+        self.peer = Some(peer);
+        self
     }
 
     /// Its one way out, shared by everything that speaks through it.
@@ -94,6 +104,7 @@ impl Connection {
             tls: head.tls,
             proxy: head.proxy,
             revision: [0; 16],
+            peer: None,
             line: OnceLock::new(),
         })
     }

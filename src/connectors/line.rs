@@ -41,7 +41,10 @@ impl Line {
             connection: connection.name.clone(),
             manifest: connection.manifest.clone(),
             settings: connection.settings.clone(),
-            client: Client::new(&client, &surroundings.folder, clock.clone())?,
+            client: match &connection.peer {
+                Some(peer) => Client::to(peer.clone(), clock.clone()),
+                None => Client::new(&client, &surroundings.folder, clock.clone())?,
+            },
             credentials: Credentials::new(head.auth.as_ref(), &connection.name, surroundings)?,
             clock,
         })

@@ -38,18 +38,8 @@ pub fn load(folder: &Path, reader: &mut Reader<'_>) -> Connectors {
     for (name, relative) in yaml_files(folder, "config/connections") {
         let Some((file, text)) = read_text(folder, &relative, reader) else { continue };
         let Some(node) = parse(file, &text, &mut reader.problems) else { continue };
-        let manifests = std::cell::RefCell::new(&mut connectors);
-        let find = |system: &str, at: &Node, reader: &mut Reader<'_>| {
-            manifests.borrow_mut().manifest(system, reader).or_else(|| {
-                let held = manifests.borrow();
-                let known = held.manifests.keys().map(Text::to_string).chain(Connectors::shipped());
-                let known: Vec<String> = known.collect();
-                reader.unknown(at.span, "system", system, known.iter().map(String::as_str));
-                None
-            })
-        };
         let before = std::mem::take(&mut reader.resolved);
-        let connection = Connection::read(&name, &node, reader, &find);
+        let connection = connectors.connection(&name, &node, reader);
         let hash = Sha256::new().chain_update(text.as_bytes()).chain_update(reader.resolved).finalize();
         reader.resolved = before;
         if let Some(mut connection) = connection {
@@ -81,6 +71,35 @@ impl Connectors {
         let file = reader.files.add(Path::new("connectors").join(format!("{name}.yaml")), text.clone());
         self.read_manifest(&name.into(), file, &text, reader);
         self.manifests.get(name).cloned()
+    }
+
+    /// Reads the shipped manifests too that no connection names.
+    pub fn with_shipped(mut self, reader: &mut Reader<'_>) -> Connectors {
+        for name in Connectors::shipped() {
+            self.manifest(&name, reader);
+        }
+        self
+    }
+
+    /// A connection that is written so, which the hub's folder need not have yet. What is wrong is reported.
+    pub fn read_connection(&mut self, name: &Text, text: &str, reader: &mut Reader<'_>) -> Option<Connection> {
+        let file = reader.files.add(Path::new("config/connections").join(format!("{name}.yaml")), text);
+        let node = parse(file, text, &mut reader.problems)?;
+        self.connection(name, &node, reader)
+    }
+
+    fn connection(&mut self, name: &Text, node: &Node, reader: &mut Reader<'_>) -> Option<Connection> {
+        let manifests = std::cell::RefCell::new(self);
+        let find = |system: &str, at: &Node, reader: &mut Reader<'_>| {
+            manifests.borrow_mut().manifest(system, reader).or_else(|| {
+                let held = manifests.borrow();
+                let known = held.manifests.keys().map(Text::to_string).chain(Connectors::shipped());
+                let known: Vec<String> = known.collect();
+                reader.unknown(at.span, "system", system, known.iter().map(String::as_str));
+                None
+            })
+        };
+        Connection::read(name, node, reader, &find)
     }
 
     /// The operation that a pipeline names beside `connection:`, of one of these kinds. What is wrong is reported at the two nodes.

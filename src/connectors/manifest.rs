@@ -723,6 +723,8 @@ settings! {
     pub struct Read {
         /// What it answers, in a sentence.
         about: Option<String>,
+        /// The canonical document it gives, of `config/canonical/`.
+        gives: Option<Text>,
         /// The question.
         request: Option<Request>,
         /// Several questions, in order, instead of `request`.
@@ -809,8 +811,9 @@ settings! {
         at: Text = "2026-01-01T00:00:00Z",
         /// The exchange with the system, in order.
         exchange: Vec<Exchange>,
-        /// What must come out: `documents` (poll, listen), `result` (read, write), `cursor`, or `fault: { code, next }`. Each must be
-        /// contained in the actual one.
+        /// What must come out: `documents` (poll, listen; exactly these), `result` (read, write), `missing: true` (read), `cursor`,
+        /// `answer` (to a challenge), `dead` (what cannot be read, or was refused of several), or `fault: { code, next }`. Each must be
+        /// contained in the actual one; a fault, documents or dead letters that are not stated must not come.
         expect: Data,
     }
 }
@@ -818,7 +821,7 @@ settings! {
 settings! {
     /// One request, and what the system answers.
     pub struct Exchange {
-        /// What the request must contain: `method`, `path`, `query`, `headers`, `json`, `form`, `text`.
+        /// What the request must contain: `method`, `path` (whole, with that of `base`), `query`, `headers`, `json`, `form`, `text`.
         request: Option<Data>,
         /// The answer's status.
         status: u32 = "200",
@@ -843,6 +846,17 @@ impl Operation {
         }
     }
 
+    /// The canonical document it gives or takes.
+    pub fn canonical(&self) -> Option<&str> {
+        let named = match self {
+            Operation::Poll(poll) => &poll.gives,
+            Operation::Listen(listen) => &listen.gives,
+            Operation::Read(read) => &read.gives,
+            Operation::Write(write) => &write.takes,
+        };
+        named.as_deref()
+    }
+
     pub fn about(&self) -> &str {
         let about = match self {
             Operation::Poll(poll) => &poll.about,
@@ -862,6 +876,38 @@ impl OperationKind {
             OperationKind::Listen => "listen",
             OperationKind::Read => "read",
             OperationKind::Write => "write",
+        }
+    }
+}
+
+impl Role {
+    /// The word under `roles:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Erp => "erp",
+            Role::Pos => "pos",
+            Role::Crm => "crm",
+            Role::Pim => "pim",
+            Role::Oms => "oms",
+            Role::Shop => "shop",
+            Role::Payment => "payment",
+            Role::Marketing => "marketing",
+            Role::ContactCentre => "contact-centre",
+            Role::Edi => "edi",
+            Role::Wms => "wms",
+        }
+    }
+}
+
+impl SettingType {
+    /// The word under `type:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            SettingType::Url => "url",
+            SettingType::Text => "text",
+            SettingType::Secret => "secret",
+            SettingType::Number => "number",
+            SettingType::Boolean => "boolean",
         }
     }
 }

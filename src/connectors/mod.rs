@@ -20,9 +20,11 @@ mod poll;
 mod progress;
 mod read;
 mod scope;
+mod script;
 #[cfg(test)]
 pub(crate) mod testing;
 mod waits;
+mod well;
 mod write;
 
 pub use cases::{ManifestOutcome, run_cases};
@@ -30,4 +32,5 @@ pub use connection::{Connection, connection_shape};
 pub use ends::{source_shape, target_shape};
 pub use line::Line;
 pub use load::{Connectors, load};
-pub use manifest::{Manifest, Operation, OperationKind, shape};
+pub use manifest::{Manifest, Operation, OperationKind, SettingKind, SettingType, shape};
+pub use well::{Wellness, ask_whether_well};

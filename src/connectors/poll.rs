@@ -57,23 +57,44 @@ pub struct PollSource {
 
 impl SourceSettings for PollSource {
     fn open(&self, pipeline: &str, _codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Box<dyn Source>, Fault> {
+        Ok(Box::new(self.polling(pipeline, around)?))
+    }
+
+    fn alone(&self) -> bool {
+        true
+    }
+}
+
+impl PollSource {
+    /// One round from where the last ended, and no more.
+    ///
+    /// # Errors
+    /// As [`Source::run`].
+    pub(super) async fn once(
+        &self,
+        pipeline: &str,
+        receiver: &dyn Receiver,
+        around: &Surroundings,
+    ) -> Result<(), Fault> {
+        let polling = self.polling(pipeline, around)?;
+        let mut progress = polling.progress(receiver).await?;
+        polling.round(&mut progress, receiver).await.map(drop)
+    }
+
+    fn polling(&self, pipeline: &str, around: &Surroundings) -> Result<Polling, Fault> {
         let line = self.connection.line(around)?;
         let headers = Map::from_iter([
             ("connection", Value::Text(self.connection.name.clone())),
             ("operation", Value::Text(self.operation.clone())),
         ]);
-        Ok(Box::new(Polling {
+        Ok(Polling {
             pipeline: pipeline.into(),
             cursor: format!("poll:{pipeline}").into(),
             source: self.clone(),
             line,
             clock: around.clock.clone(),
             headers,
-        }))
-    }
-
-    fn alone(&self) -> bool {
-        true
+        })
     }
 }
 
@@ -112,16 +133,20 @@ impl Source for Polling {
 }
 
 impl Polling {
-    async fn run_on(&self, receiver: &dyn Receiver) -> Result<(), Fault> {
+    /// Where the last round ended.
+    async fn progress(&self, receiver: &dyn Receiver) -> Result<Progress, Fault> {
         let (connection, operation) = (&self.source.connection.name, &self.source.operation);
         let stored = receiver.cursor(&self.cursor).await?;
         let read = stored.as_ref().and_then(|stored| Progress::read(stored, connection, operation));
         if stored.is_some() && read.is_none() {
             tracing::warn!(%connection, %operation, "the stored cursor is another operation's: this one begins anew");
         }
-        let fresh =
-            || Progress { connection: connection.clone(), operation: operation.clone(), ..Progress::default() };
-        let mut progress = read.unwrap_or_else(fresh);
+        let fresh = || Progress { connection: connection.clone(), operation: operation.clone(), ..Progress::default() };
+        Ok(read.unwrap_or_else(fresh))
+    }
+
+    async fn run_on(&self, receiver: &dyn Receiver) -> Result<(), Fault> {
+        let mut progress = self.progress(receiver).await?;
         loop {
             let began = self.clock.now();
             let tally = self.round(&mut progress, receiver).await?;

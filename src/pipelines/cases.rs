@@ -16,7 +16,7 @@ use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
 use crate::config::{Data, Files, Problem, Reader, Setting, Shape, settings};
 use crate::formula::{Meta, Scope};
-use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::message::{Fault, Map, MessageId, Text, Value, contained};
 use crate::protocols::{Delivery, Prepared, Target};
 use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, World};
 
@@ -251,27 +251,6 @@ fn compare(expect: &Value, actual: &Map) -> Vec<String> {
         differences.push(format!("{name}: nothing was expected, got {actual}"));
     }
     differences
-}
-
-/// Whether `expected` is contained in `actual`: maps field by field, lists whole, scalars equal.
-fn contained(expected: &Value, actual: &Value, path: &str, differences: &mut Vec<String>) {
-    match (expected, actual) {
-        (Value::Map(expected), Value::Map(actual)) => {
-            for (name, expected) in expected.iter() {
-                match actual.get(name) {
-                    Some(actual) => contained(expected, actual, &format!("{path}.{name}"), differences),
-                    None => differences.push(format!("{path}.{name}: expected {expected}, it is not there")),
-                }
-            }
-        }
-        (Value::List(expected), Value::List(actual)) if expected.len() == actual.len() => {
-            for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
-                contained(expected, actual, &format!("{path}[{index}]"), differences);
-            }
-        }
-        (expected, actual) if expected == actual => {}
-        (expected, actual) => differences.push(format!("{path}: expected {expected}, got {actual}")),
-    }
 }
 
 /// Stands in for a target: encodes, so that what cannot be written is seen, and delivers nothing.

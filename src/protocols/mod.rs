@@ -91,6 +91,21 @@ pub struct Surroundings {
     pub pipelines: Arc<dyn Pipelines>,
 }
 
+impl Surroundings {
+    /// No hub around: for what asks a system by itself, a command or a case.
+    pub fn without_hub(clock: Clock, folder: PathBuf) -> Surroundings {
+        Surroundings { clock, folder, routes: Arc::new(http::Routes::default()), pipelines: Arc::new(NoPipelines) }
+    }
+}
+
+struct NoPipelines;
+
+impl Pipelines for NoPipelines {
+    fn receiver(&self, _pipeline: &str) -> Option<Arc<dyn Receiver>> {
+        None
+    }
+}
+
 /// The hub's pipelines, as the `raccord` protocol sees them.
 pub trait Pipelines: Send + Sync {
     fn receiver(&self, pipeline: &str) -> Option<Arc<dyn Receiver>>;

@@ -22,7 +22,7 @@ mod tests;
 use std::sync::{Arc, Once};
 
 pub use auth::{ApiKey, Auth, Basic, Bearer};
-pub use client::{Answer, Client, ClientSettings};
+pub use client::{Answer, Client, ClientSettings, Peer};
 pub use head::{HeaderText, form_document};
 pub use routes::{Handler, Limits, Mounted, Routes};
 pub use settings::{AcceptedStatus, Door, HttpSource, HttpTarget, ProxyAddress, RoutePath, SourceMethod, Tls};
