@@ -20,6 +20,8 @@ mod poll;
 mod progress;
 mod read;
 mod scope;
+#[cfg(test)]
+pub(crate) mod testing;
 mod waits;
 mod write;
 
