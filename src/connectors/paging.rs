@@ -282,7 +282,8 @@ mod tests {
     use crate::protocols::conformance::read_yaml;
 
     fn rule(next: &str) -> Next {
-        let read = read_yaml(&format!("request: {{ get: /x }}\nnext: {next}\n"), |map, reader| map.flat::<Poll>(reader));
+        let read =
+            read_yaml(&format!("request: {{ get: /x }}\nnext: {next}\n"), |map, reader| map.flat::<Poll>(reader));
         read.unwrap_or_else(|said| panic!("{said}")).next.expect("a rule")
     }
 
@@ -339,11 +340,7 @@ mod tests {
         check(
             rule,
             &[r#"{"data":[1],"next":"b"}"#, r#"{"data":[],"next":"c"}"#, r#"{"data":[2]}"#],
-            &[
-                r#"{"number":2,"offset":1,"cursor":"b"}"#,
-                r#"{"number":3,"offset":1,"cursor":"c"}"#,
-                "End",
-            ],
+            &[r#"{"number":2,"offset":1,"cursor":"b"}"#, r#"{"number":3,"offset":1,"cursor":"c"}"#, "End"],
         );
         for none in ["null", "false", r#""""#] {
             check(rule, &[&format!(r#"{{"data":[1],"next":{none}}}"#)], &["End"]);
@@ -391,11 +388,7 @@ mod tests {
         check(total, &[r#"{"data":[1,2],"total":900}"#, r#"{"data":[],"total":900}"#], &[&page(2, 2), "End"]);
         check(total, &[r#"{"data":[1,2]}"#, r#"{"data":[3]}"#], &[&page(2, 2), "End"]);
         // Items appear while the pages are asked for.
-        check(
-            total,
-            &[r#"{"data":[1,2],"total":2}"#],
-            &["End"],
-        );
+        check(total, &[r#"{"data":[1,2],"total":2}"#], &["End"]);
         check(
             total,
             &[r#"{"data":[1,2],"total":3}"#, r#"{"data":[3,4],"total":5}"#, r#"{"data":[5],"total":5}"#],
@@ -444,7 +437,8 @@ mod tests {
 
     #[test]
     fn link_headers_are_read() {
-        let check = |header: &str, expect: Option<&str>| assert_eq!(link(header, "next").as_deref(), expect, "{header}");
+        let check =
+            |header: &str, expect: Option<&str>| assert_eq!(link(header, "next").as_deref(), expect, "{header}");
         check("<a>; rel=next", Some("a"));
         check("<a>;rel=\"next\"", Some("a"));
         check("<a>; title=\"x, y; <b>\"; REL = \"prev NEXT\" , <c>; rel=next", Some("a"));

@@ -118,8 +118,7 @@ impl Polling {
         if stored.is_some() && read.is_none() {
             tracing::warn!(%connection, %operation, "the stored cursor is another operation's: this one begins anew");
         }
-        let fresh =
-            || Progress { connection: connection.clone(), operation: operation.clone(), ..Progress::default() };
+        let fresh = || Progress { connection: connection.clone(), operation: operation.clone(), ..Progress::default() };
         let mut progress = read.unwrap_or_else(fresh);
         loop {
             let began = self.clock.now();
@@ -569,3 +568,6 @@ fn hash(body: &Bytes, item: Option<&Value>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

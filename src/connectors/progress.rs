@@ -183,7 +183,8 @@ impl Largest {
         for known in [&self.stored, &self.round].into_iter().flatten() {
             if known.order.compare(&order).is_none() {
                 let (is, was) = (order.word(), known.order.word());
-                let said = format!("the value of this item is {is}, and that of those before {was}: they do not compare");
+                let said =
+                    format!("the value of this item is {is}, and that of those before {was}: they do not compare");
                 return Err(Fault::misconfigured("CONNECTOR-CURSOR", said));
             }
         }
