@@ -7,7 +7,7 @@ use super::manifest::{Job, Request};
 use super::scope::View;
 use super::waits::Waits;
 use crate::clock::{Clock, later};
-use crate::message::{Fault, Map, Value};
+use crate::message::{Fault, Value};
 
 /// How often one question about a job is asked again: a job that runs is not given up for a lost answer.
 const TIMES: u32 = 5;
@@ -71,10 +71,4 @@ async fn ask(line: &Line, request: &Request, view: &View<'_>, clock: &Clock) -> 
             Err(fault) => waits.after(fault).await?,
         }
     }
-}
-
-/// `locals` with `$job`.
-pub fn with_job(mut locals: Map, job: &Value) -> Map {
-    locals.insert("job", job.clone());
-    locals
 }

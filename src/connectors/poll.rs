@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Reply;
 use super::connection::Connection;
 use super::forms::Extra;
-use super::jobs::with_job;
 use super::line::Line;
 use super::manifest::{Poll, Request};
 use super::paging::{Following, Page, Paging};
@@ -300,7 +299,7 @@ impl<'p> Round<'p> {
             (Some(request), _) => Ok((request, None)),
             (None, Some(job)) => {
                 let done = job.run(&polling.line, &self.view(&self.locals), &polling.clock).await?;
-                self.locals = with_job(std::mem::take(&mut self.locals), &done.job);
+                self.locals.insert("job", done.job);
                 Ok((job.fetch(), done.reply))
             }
             (None, None) => Err(Fault::misconfigured(
@@ -595,3 +594,6 @@ fn hash(body: &Bytes, item: Option<&Value>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
