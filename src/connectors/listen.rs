@@ -160,7 +160,9 @@ impl ListenSource {
             time: jiff::Timestamp::UNIX_EPOCH,
         };
         // The fault's own sentence may hold the value.
-        let text = view.text(template, "auth").map_err(|fault| wrong(&format!("a formula of `auth` fails ({})", fault.code())))?;
+        let text = view
+            .text(template, "auth")
+            .map_err(|fault| wrong(&format!("a formula of `auth` fails ({})", fault.code())))?;
         text.filter(|text| !text.is_empty()).ok_or_else(|| wrong("a value of `auth` is empty"))
     }
 }
@@ -259,7 +261,8 @@ impl Events {
     /// `retry`: a further request of an event met a fault that may pass, or that a person must see to. Nothing is taken; the
     /// system comes again.
     async fn of(&self, request: Arrival) -> Result<Vec<Arrival>, Fault> {
-        let read = decode(&request.body, &request.headers).and_then(|body| Ok((self.items(&body, &request.headers)?, body)));
+        let read =
+            decode(&request.body, &request.headers).and_then(|body| Ok((self.items(&body, &request.headers)?, body)));
         let (events, body) = match read {
             Ok(read) => read,
             Err(fault) => {
@@ -305,7 +308,13 @@ impl Events {
             Ok(None) => return Ok(None),
             Err(fault) if fault.next() == Next::Refuse => {
                 let position = Some(hash(&[text.as_bytes()]));
-                let arrival = Arrival { body: text.into(), document: None, headers: headers.clone(), position, fault: Some(fault) };
+                let arrival = Arrival {
+                    body: text.into(),
+                    document: None,
+                    headers: headers.clone(),
+                    position,
+                    fault: Some(fault),
+                };
                 return Ok(Some(arrival));
             }
             Err(fault) => return Err(self.come_again(&fault)),
@@ -313,7 +322,13 @@ impl Events {
         let stored = json::to_text(&document);
         // Without an id, what was fetched belongs to the event: the same notice of a later change is another one.
         let position = Some(own.map_or_else(|| hash(&[text.as_bytes(), stored.as_bytes()]), |own| own.to_string()));
-        Ok(Some(Arrival { body: stored.into(), document: Some(document), headers: headers.clone(), position, fault: None }))
+        Ok(Some(Arrival {
+            body: stored.into(),
+            document: Some(document),
+            headers: headers.clone(),
+            position,
+            fault: None,
+        }))
     }
 
     /// The document of an event, and what identifies it; `None` where it is not wanted.
@@ -404,3 +419,6 @@ fn hash(parts: &[&[u8]]) -> String {
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,8 @@ impl Writer {
         let idempotency = match &self.write.idempotency {
             Some(key) => {
                 let value = view.text(&key.value, "idempotency.value")?;
-                let missing = || Fault::refuse("CONNECTOR-VALUE", "the idempotency key is empty").at("idempotency.value");
+                let missing =
+                    || Fault::refuse("CONNECTOR-VALUE", "the idempotency key is empty").at("idempotency.value");
                 let value = value.filter(|value| !value.is_empty()).ok_or_else(missing)?;
                 Some((key.header.clone(), value))
             }
@@ -285,7 +286,11 @@ impl Writer {
     }
 
     /// One request for these documents, and the end of each, in their order.
-    async fn one_request(&self, batch: &Batch, places: &[(usize, Sent<'_>)]) -> Result<Vec<Result<Delivered, Fault>>, Fault> {
+    async fn one_request(
+        &self,
+        batch: &Batch,
+        places: &[(usize, Sent<'_>)],
+    ) -> Result<Vec<Result<Delivered, Fault>>, Fault> {
         let Some((_, first)) = places.first() else { return Ok(Vec::new()) };
         let documents = Value::List(places.iter().map(|(_, sent)| sent.document.clone()).collect());
         let id = id_of(places);
@@ -344,7 +349,8 @@ impl Writer {
         if !failed.map_err(|fault| untold(&format!("`failed` cannot be read from its result ({})", fault.code())))? {
             return Ok(self.delivered(status, self.result(batch.result.as_ref(), view, id)));
         }
-        let passes = batch.retry.as_ref().is_some_and(|retry| view.holds_if_there(retry, "batch.retry").unwrap_or(false));
+        let passes =
+            batch.retry.as_ref().is_some_and(|retry| view.holds_if_there(retry, "batch.retry").unwrap_or(false));
         let said = format!("{} did not take this document of several", self.line.connection);
         let fault = match passes {
             true => Fault::retry("CONNECTOR-RECORD", said),
@@ -424,3 +430,6 @@ fn templates(request: &Request, see: &mut dyn FnMut(&Template)) {
         options.into_iter().flatten().for_each(see);
     }
 }
+
+#[cfg(test)]
+mod tests;

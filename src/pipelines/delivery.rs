@@ -269,7 +269,8 @@ impl Shared {
             match self.row(remember, &entry, delivered.result, now) {
                 Ok(row) => out.rows.push(row),
                 Err(fault) => {
-                    let fault = if self.pipeline.private.is_empty() { fault } else { hidden(&self.pipeline, &entry, fault) };
+                    let fault =
+                        if self.pipeline.private.is_empty() { fault } else { hidden(&self.pipeline, &entry, fault) };
                     warn!(message = %entry.message, code = fault.code(), "delivered, and its row is not remembered: {fault}");
                     notes.push(format!("not remembered: {}", fault.code()));
                 }
@@ -281,7 +282,13 @@ impl Shared {
     }
 
     /// The row that `remember:` makes of a document that was delivered, and of what the peer answered.
-    fn row(&self, remember: &RowTemplate, entry: &NewEntry, result: Option<Value>, now: Timestamp) -> Result<RowWrite, Fault> {
+    fn row(
+        &self,
+        remember: &RowTemplate,
+        entry: &NewEntry,
+        result: Option<Value>,
+        now: Timestamp,
+    ) -> Result<RowWrite, Fault> {
         let document = json::read(&entry.body)
             .map_err(|error| Fault::refuse("REMEMBER-DOCUMENT", "what was delivered is not JSON").cause(error))?;
         let meta = Meta::of(&self.pipeline.name, entry.message, entry.time);

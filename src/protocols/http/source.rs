@@ -222,8 +222,11 @@ impl Entrance {
         if let Some(hook) = self.hook.as_ref().filter(|_| parts.method == Method::GET) {
             let headers = self.headers(&parts).unwrap_or_default();
             let answered = hook.challenge(&[], &headers, Some(&head::query_document(&parts)));
-            let none = || problem(StatusCode::METHOD_NOT_ALLOWED, "HTTP-405", "this is no question that is answered here");
-            return Ok(closing(answered.map_or_else(|fault| refused(&fault), |answered| answered.map_or_else(none, answer))));
+            let none =
+                || problem(StatusCode::METHOD_NOT_ALLOWED, "HTTP-405", "this is no question that is answered here");
+            return Ok(closing(
+                answered.map_or_else(|fault| refused(&fault), |answered| answered.map_or_else(none, answer)),
+            ));
         }
         self.check_head(&parts)?;
         let position = self.position(&parts)?;
@@ -331,7 +334,11 @@ impl Entrance {
     fn tell(&self, doubt: &Doubt) {
         let second = self.clock.now().as_second();
         if self.doubted.swap(second, Ordering::Relaxed) != second {
-            warn!(pipeline = self.pipeline, path = self.settings.path.0.as_str(), "a request is refused (401): {doubt}");
+            warn!(
+                pipeline = self.pipeline,
+                path = self.settings.path.0.as_str(),
+                "a request is refused (401): {doubt}"
+            );
         }
     }
 
