@@ -440,3 +440,6 @@ fn hash(parts: &[&[u8]]) -> String {
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

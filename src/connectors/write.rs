@@ -430,3 +430,6 @@ fn templates(request: &Request, see: &mut dyn FnMut(&Template)) {
         options.into_iter().flatten().for_each(see);
     }
 }
+
+#[cfg(test)]
+mod tests;

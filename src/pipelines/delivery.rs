@@ -17,10 +17,10 @@ use tracing::{Instrument, info, warn};
 use super::decide::{Decision, Rests, decide};
 use super::intake::dead_letter;
 use super::mask::People;
+use super::process::remembered;
 use super::stage::{settle_for_good, settler_ended};
 use super::{Condition, Destination, Pipeline, Works};
-use crate::formula::{Meta, Scope};
-use crate::message::{Fault, Map, Text, Value, json};
+use crate::message::{Fault, Text, Value, json};
 use crate::protocols::{Delivered, Delivery, Prepared, Target};
 use crate::queue::{Consumer, Entry, NewEntry};
 use crate::steps::{Row, RowTemplate};
@@ -291,22 +291,8 @@ impl Shared {
     ) -> Result<RowWrite, Fault> {
         let document = json::read(&entry.body)
             .map_err(|error| Fault::refuse("REMEMBER-DOCUMENT", "what was delivered is not JSON").cause(error))?;
-        let meta = Meta::of(&self.pipeline.name, entry.message, entry.time);
-        let locals: Map = result.map(|result| ("result", result)).into_iter().collect();
-        let (headers, tables) = (Map::new(), &*self.works.tables);
-        let scope = Scope {
-            document: &document,
-            headers: &headers,
-            meta: &meta,
-            item: None,
-            partner: None,
-            connection: None,
-            locals: Some(&locals),
-            time: entry.time,
-            id: entry.message,
-            tables,
-        };
-        let Row { table, key, row, until } = remember.render(&scope, now)?;
+        let (of, tables) = ((&self.pipeline.name, entry.message, entry.time), &*self.works.tables);
+        let Row { table, key, row, until } = remembered(remember, of, &document, result, tables, now)?;
         Ok(RowWrite { table, key, row, time: entry.time, until: Some(until) })
     }
 
