@@ -25,6 +25,7 @@ use crate::codecs::Codec;
 use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::store::Vault;
 
 /// The protocols a pipeline can name, in the order of the reference page.
 pub static ALL: &[&ProtocolKind] = &[&amqp::KIND, &file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
@@ -89,6 +90,8 @@ pub struct Surroundings {
     pub routes: Arc<http::Routes>,
     /// The other pipelines, by name.
     pub pipelines: Arc<dyn Pipelines>,
+    /// Where secrets that change are kept.
+    pub vault: Arc<dyn Vault>,
 }
 
 /// The hub's pipelines, as the `raccord` protocol sees them.
