@@ -42,7 +42,7 @@ impl Line {
             manifest: connection.manifest.clone(),
             settings: connection.settings.clone(),
             client: Client::new(&client, &surroundings.folder, clock.clone())?,
-            credentials: Credentials::new(head.auth.as_ref(), &connection.name, surroundings)?,
+            credentials: Credentials::new(head, &connection.name, surroundings)?,
             clock,
         })
     }
