@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::answer::{self, Reply};
 use super::auth::Credentials;
 use super::connection::Connection;
-use super::forms::{self, Extra};
+use super::forms::{self, Extra, Outgoing};
 use super::manifest::{Call, Limits, Manifest, Request};
 use super::scope::View;
 use crate::clock::Clock;
@@ -53,22 +53,104 @@ impl Line {
     /// What [`forms::render`], [`Credentials::prove`], the connection and [`answer::judge`] say.
     pub async fn ask(&self, request: &Request, view: &View<'_>, extra: &Extra) -> Result<Reply, Fault> {
         let head = &self.manifest.head;
-        let mut outgoing = forms::render(request, head, view, extra)?;
-        self.credentials.prove(&self.client, &mut outgoing, view).await?;
-        let mut sent = reqwest::Request::new(outgoing.method, outgoing.url);
-        *sent.headers_mut() = outgoing.headers;
-        *sent.body_mut() = Some(outgoing.body.into());
-        let answer = self.client.send(sent).await?;
-        answer::judge(request, &head.errors, answer, view, self.clock.now())
+        let outgoing = forms::render(request, head, view, extra)?;
+        let own = forms::is_own(request, &outgoing.url, head, view);
+        let mut first = true;
+        loop {
+            let mut proved = outgoing.clone();
+            // No credential goes to another system.
+            let proof = match own {
+                true => Some(self.credentials.prove(&self.client, &mut proved, view).await?),
+                false => None,
+            };
+            let answer = self.client.send(wire(proved)).await?;
+            match proof {
+                Some(proof) if first && self.credentials.has_ended(answer.status.as_u16()) => {
+                    self.credentials.forget(proof);
+                    first = false;
+                }
+                _ => return answer::judge(request, &head.errors, answer, view, self.clock.now()),
+            }
+        }
     }
 
     /// Several requests in order; each sees the results of those before as `$calls.NAME`. Gives the results, and the last answer.
     ///
     /// # Errors
     /// The first fault, with the call's name in its place.
-    pub async fn calls(&self, _calls: &[Call], _view: &View<'_>, _extra: &Extra) -> Result<(Map, Reply), Fault> {
-        Ok((Map::new(), Reply::default()))
+    pub async fn calls(&self, calls: &[Call], view: &View<'_>, extra: &Extra) -> Result<(Map, Reply), Fault> {
+        let mut results = Map::new();
+        let mut last = Reply::default();
+        for call in calls {
+            let locals = with_calls(view.locals, &results);
+            let view = view.with_locals(&locals);
+            let result = self.call(call, &view, extra, &mut last).await;
+            if let Some(result) = result.map_err(|fault| fault.at(format!("calls.{}", call.name)))? {
+                results.insert(call.name.clone(), result);
+            }
+        }
+        Ok((results, last))
     }
+
+    /// The call's result; `None` where it was not made, or there is nothing.
+    async fn call(
+        &self,
+        call: &Call,
+        view: &View<'_>,
+        extra: &Extra,
+        last: &mut Reply,
+    ) -> Result<Option<Value>, Fault> {
+        if let Some(when) = &call.when
+            && !view.holds(when, "when")?
+        {
+            return Ok(None);
+        }
+        let Some(each) = &call.each else { return self.one(call, view, extra, last).await };
+        let items = match view.render(each, "each")? {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::List(items)) => items,
+            Some(other) => {
+                let said = format!("`each` wants a list, this is {}", other.kind());
+                return Err(Fault::refuse("CONNECTOR-VALUE", said));
+            }
+        };
+        if items.len() > MOST_EACH {
+            let said = format!("`each` makes {} requests, and {MOST_EACH} are the most", items.len());
+            return Err(Fault::refuse("CONNECTOR-VALUE", said));
+        }
+        let mut results = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            results.push(self.one(call, &view.of_item(item, index), extra, last).await?.unwrap_or_default());
+        }
+        Ok(Some(results.into()))
+    }
+
+    async fn one(&self, call: &Call, view: &View<'_>, extra: &Extra, last: &mut Reply) -> Result<Option<Value>, Fault> {
+        *last = self.ask(&call.request, view, extra).await?;
+        if last.missing {
+            return Ok(None);
+        }
+        match &call.result {
+            None => Ok(Some(last.body.clone())),
+            Some(result) => view.of_answer(&last.body, &last.headers).render(result, "result"),
+        }
+    }
+}
+
+/// Most requests of one `each`.
+const MOST_EACH: usize = 1000;
+
+fn with_calls(locals: &Map, results: &Map) -> Map {
+    let mut locals = locals.clone();
+    locals.insert("calls", results.clone());
+    locals
+}
+
+fn wire(outgoing: Outgoing) -> reqwest::Request {
+    let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
+    *request.headers_mut() = outgoing.headers;
+    *request.body_mut() = Some(outgoing.body.into());
+    request
 }
 
 impl Default for Limits {
@@ -84,3 +166,6 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,7 @@ impl Connectors {
         Some((found.clone(), wanted.clone()))
     }
 
-    fn read_manifest(&mut self, name: &Text, file: FileId, text: &str, reader: &mut Reader<'_>) {
+    pub(super) fn read_manifest(&mut self, name: &Text, file: FileId, text: &str, reader: &mut Reader<'_>) {
         let Some(node) = parse(file, text, &mut reader.problems) else { return };
         let Some(node) = put_definitions(node, reader) else { return };
         if let Some(mut manifest) = Manifest::read(name, &node, reader) {

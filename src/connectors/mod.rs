@@ -18,6 +18,8 @@ mod paging;
 mod poll;
 mod read;
 mod scope;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 pub use cases::{ManifestOutcome, run_cases};
