@@ -253,7 +253,7 @@ pub(super) async fn ask(context: &Context, connection: &Connection) -> Wellness 
 
 /// One connection's answer, for a person.
 pub(super) fn print(connection: &Connection, wellness: &Wellness) {
-    let (name, system) = (&connection.name, &connection.manifest.head.system);
+    let (name, system) = (&connection.name, connection.about.as_deref().unwrap_or(&connection.manifest.head.system));
     match wellness {
         Wellness::Well => println!("ok      {name} ({system})"),
         Wellness::Unasked(why) => println!("?       {name} ({system}): not asked, {why}"),
@@ -278,6 +278,9 @@ fn advice(next: Next) -> &'static str {
 pub(super) fn to_value(connection: &Connection, wellness: &Wellness) -> Value {
     let mut out: Map =
         [("connection", connection.name.clone()), ("system", connection.manifest.name.clone())].into_iter().collect();
+    if let Some(about) = &connection.about {
+        out.insert("about", about.as_str());
+    }
     match wellness {
         Wellness::Well => drop(out.insert("is", "ok")),
         Wellness::Unasked(why) => {

@@ -28,6 +28,8 @@ settings! {
 pub struct Connection {
     pub name: Text,
     pub manifest: Arc<Manifest>,
+    /// What this one is, for people.
+    pub about: Option<String>,
     /// `$connection`: the settings, credentials among them.
     pub settings: Value,
     pub tls: Option<Tls>,
@@ -56,6 +58,7 @@ impl Connection {
         Connection {
             name,
             manifest,
+            about: None,
             settings: Value::Map(settings),
             tls: None,
             proxy: None,
@@ -100,6 +103,7 @@ impl Connection {
         Some(Connection {
             name: name.clone(),
             manifest,
+            about: head.about,
             settings: Value::Map(settings),
             tls: head.tls,
             proxy: head.proxy,

@@ -45,7 +45,7 @@ impl Line {
                 Some(peer) => Client::to(peer.clone(), clock.clone()),
                 None => Client::new(&client, &surroundings.folder, clock.clone())?,
             },
-            credentials: Credentials::new(head.auth.as_ref(), &connection.name, surroundings)?,
+            credentials: Credentials::new(head, &connection.name, surroundings)?,
             clock,
         })
     }

@@ -25,6 +25,7 @@ use crate::codecs::Codec;
 use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::store::Vault;
 
 /// The protocols a pipeline can name, in the order of the reference page.
 pub static ALL: &[&ProtocolKind] = &[&amqp::KIND, &file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
@@ -89,12 +90,15 @@ pub struct Surroundings {
     pub routes: Arc<http::Routes>,
     /// The other pipelines, by name.
     pub pipelines: Arc<dyn Pipelines>,
+    /// Where secrets that change are kept.
+    pub vault: Arc<dyn Vault>,
 }
 
 impl Surroundings {
-    /// No hub around: for what asks a system by itself, a command or a case.
+    /// No hub around: for what asks a system by itself, a command or a case. Secrets that change are forgotten with it.
     pub fn without_hub(clock: Clock, folder: PathBuf) -> Surroundings {
-        Surroundings { clock, folder, routes: Arc::new(http::Routes::default()), pipelines: Arc::new(NoPipelines) }
+        let vault = Arc::new(crate::store::MemoryVault::new(clock.clone()));
+        Surroundings { clock, folder, routes: Arc::new(http::Routes::default()), pipelines: Arc::new(NoPipelines), vault }
     }
 }
 
