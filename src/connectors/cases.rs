@@ -389,3 +389,123 @@ impl Receiver for Kept {
         Err(Fault::refuse("CONNECTOR-CASE", "a case replies to nobody"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Files, Reader, render};
+
+    /// The differences of the cases of a manifest, whose head is small.
+    async fn differences(yaml: &str) -> Vec<String> {
+        let head = "
+system: Test
+verified: { against: nothing }
+base: $connection.url
+settings:
+  url: { type: url }
+  key: { type: secret }
+auth: { bearer: $connection.key }
+";
+        let manifest = crate::connectors::testing::manifest(&format!("{head}{yaml}"));
+        let mut connectors = Connectors::default();
+        connectors.manifests.insert("test".into(), manifest);
+        let nowhere = (Files::default(), Environment::default());
+        connectors.canonical =
+            Canonical::load(std::path::Path::new("nowhere"), &mut Reader::new(&nowhere.0, &nowhere.1));
+        let outcomes = run_cases(&connectors).await;
+        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+        outcomes.into_iter().flat_map(|outcome| outcome.differences).collect()
+    }
+
+    const POLL: &str = "
+operations:
+  level:
+    kind: poll
+    gives: stock
+    request:
+      get: /levels
+      query: { after: $cursor? }
+    items: $.levels
+    cursor: { value: $item.at }
+    document: { sku: $item.sku, location: main, available: $item.free, at: $item.at }
+cases:
+  - about: A case.
+    operation: level
+    at: 2026-01-02T00:00:00Z
+";
+
+    #[tokio::test]
+    async fn a_case_that_is_right_passes() {
+        let case = "
+    cursor: 2026-01-01T00:00:00Z
+    exchange:
+      - request: { method: GET, path: /levels, query: { after: 2026-01-01T00:00:00Z }, headers: { Authorization: Bearer key } }
+        json: { levels: [{ sku: A, free: 1.50, at: 2026-01-01T10:00:00Z }] }
+    expect: { documents: [{ sku: A, available: 1.5 }], cursor: 2026-01-01T10:00:00Z }
+";
+        assert_eq!(differences(&format!("{POLL}{case}")).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_differs_is_told_with_its_place() {
+        let case = "
+    exchange:
+      - request: { path: /stock, query: { after: 3 } }
+        json: { levels: [{ sku: A, free: much, at: 2026-01-01T10:00:00Z }, { sku: B, free: 1, at: 2026-01-01T11:00:00Z }] }
+      - request: { path: /levels }
+    expect: { documents: [{ sku: C }], cursor: 2026-01-01T10:00:00Z }
+";
+        let expected = [
+            "exchange[0].request.path: expected \"/stock\", got \"/levels\"",
+            "exchange[0].request.query.after: expected \"3\", it is not there",
+            "exchange[1]: this request was not made, expected {\"path\":\"/levels\"}",
+            "documents[0].sku: expected \"C\", got \"A\"",
+            "documents: expected 1, got 2",
+            "  also came: {\"sku\":\"B\",\"location\":\"main\",\"available\":1,\"at\":\"2026-01-01T11:00:00Z\"}",
+            "cursor: expected \"2026-01-01T10:00:00Z\", got \"2026-01-01T11:00:00Z\"",
+            "documents[0] is not canonical/stock: $.available: the value is not of type \"number\"",
+        ];
+        assert_eq!(differences(&format!("{POLL}{case}")).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_request_too_many_and_a_fault_that_is_not_stated_fail() {
+        let said = differences(&format!("{POLL}    exchange: []\n    expect: {{}}\n")).await;
+        assert_eq!(said.first().map(String::as_str), Some("exchange: a request beyond the last one: GET /levels"));
+        assert!(said.iter().any(|said| said.starts_with("fault: nothing was expected, got")), "{said:?}");
+        let lost = "    exchange: [{ lost: true }]\n    expect: { fault: { code: HTTP-BROKEN, next: retry } }\n";
+        assert_eq!(differences(&format!("{POLL}{lost}")).await, [""; 0]);
+    }
+
+    /// The manifest, the connection and the pipeline that docs/connectors.md makes, piece by piece.
+    #[tokio::test]
+    async fn the_guide_makes_a_connector_whose_cases_pass() {
+        let page = include_str!("../../docs/connectors.md");
+        let mut files = std::collections::BTreeMap::<String, String>::new();
+        for block in page.split("```yaml\n# ").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let (name, text) = block.split_once('\n').expect("a block names its file");
+            files.entry(name.trim_end_matches(", continued").to_owned()).or_default().push_str(text);
+        }
+        assert_eq!(page.matches("```yaml\n").count(), page.matches("```yaml\n# ").count(), "a block names no file");
+        let folder = std::env::temp_dir().join(format!("raccord-{}", MessageId::draw()));
+        files.insert("config/raccord.yaml".to_owned(), "name: guide\n".to_owned());
+        for (name, text) in &files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("the folder can be made");
+            std::fs::write(path, text).expect("the file can be written");
+        }
+        let secrets = ["DOCK_KEY", "DOCK_HOOK_SECRET"].map(|name| (name.to_owned(), "s3cret".to_owned()));
+        let environment = Environment { only: Some(secrets.into()), ..Environment::default() };
+        let loaded = crate::pipelines::load(&folder, &environment);
+        std::fs::remove_dir_all(&folder).expect("the folder is ours");
+        let said = render(&loaded.files, &loaded.problems, false);
+        assert!(loaded.problems.is_empty(), "{said}");
+        let connectors = loaded.configuration.expect("there is no problem").connectors;
+        assert!(connectors.connections.contains_key("dock") && connectors.manifests.contains_key("quai9"));
+        let outcomes = run_cases(&connectors).await;
+        assert!(outcomes.len() >= 7, "{outcomes:?}");
+        for outcome in outcomes {
+            assert!(outcome.differences.is_empty(), "{}: {:#?}", outcome.about, outcome.differences);
+        }
+    }
+}

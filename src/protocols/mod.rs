@@ -98,7 +98,13 @@ impl Surroundings {
     /// No hub around: for what asks a system by itself, a command or a case. Secrets that change are forgotten with it.
     pub fn without_hub(clock: Clock, folder: PathBuf) -> Surroundings {
         let vault = Arc::new(crate::store::MemoryVault::new(clock.clone()));
-        Surroundings { clock, folder, routes: Arc::new(http::Routes::default()), pipelines: Arc::new(NoPipelines), vault }
+        Surroundings {
+            clock,
+            folder,
+            routes: Arc::new(http::Routes::default()),
+            pipelines: Arc::new(NoPipelines),
+            vault,
+        }
     }
 }
 

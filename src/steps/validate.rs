@@ -155,7 +155,6 @@ fn fault(broken: &Violations, schema: Option<&DocumentSchema>) -> Option<Fault> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::steps::check::{check, refused};
 
     #[test]
