@@ -87,20 +87,22 @@ async fn run_case(manifest: &Arc<Manifest>, case: &ManifestCase, canonical: &Can
     differences
 }
 
-/// Settings of the case, defaults, and an example of each that is left out.
+/// Settings of the case, defaults, and an example of each that is left out; one that is `null` is not there.
 fn settings(manifest: &Manifest, case: &ManifestCase) -> Map {
     let example = |name: &Text, kind: &SettingKind| match (&kind.default, kind.r#type) {
-        (Some(Data(default)), _) => Some(default.clone()),
-        (None, _) if kind.optional => None,
-        (None, SettingType::Url) => Some("https://system.example".into()),
-        (None, SettingType::Text | SettingType::Secret) => Some(name.clone().into()),
-        (None, SettingType::Number) => Some(1_usize.into()),
-        (None, SettingType::Boolean) => Some(true.into()),
+        (Some(Data(default)), _) => default.clone(),
+        (None, SettingType::Url) => "https://system.example".into(),
+        (None, SettingType::Text | SettingType::Secret) => name.clone().into(),
+        (None, SettingType::Number) => 1_usize.into(),
+        (None, SettingType::Boolean) => true.into(),
     };
     let kinds = manifest.head.settings.iter().flatten();
-    let mut settings: Map = kinds.filter_map(|(name, kind)| Some((name.clone(), example(name, kind)?))).collect();
+    let mut settings: Map = kinds.map(|(name, kind)| (name.clone(), example(name, kind))).collect();
     for (name, value) in case.connection.iter().filter_map(|data| data.0.as_map()).flat_map(Map::iter) {
-        settings.insert(name.clone(), value.clone());
+        match value {
+            Value::Null => drop(settings.remove(name)),
+            value => drop(settings.insert(name.clone(), value.clone())),
+        }
     }
     settings
 }
@@ -393,7 +395,7 @@ impl Receiver for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Environment, Files, Reader, render};
+    use crate::config::{Environment, render};
 
     /// The differences of the cases of a manifest, whose head is small.
     async fn differences(yaml: &str) -> Vec<String> {
@@ -409,9 +411,6 @@ auth: { bearer: $connection.key }
         let manifest = crate::connectors::testing::manifest(&format!("{head}{yaml}"));
         let mut connectors = Connectors::default();
         connectors.manifests.insert("test".into(), manifest);
-        let nowhere = (Files::default(), Environment::default());
-        connectors.canonical =
-            Canonical::load(std::path::Path::new("nowhere"), &mut Reader::new(&nowhere.0, &nowhere.1));
         let outcomes = run_cases(&connectors).await;
         assert_eq!(outcomes.len(), 1, "{outcomes:?}");
         outcomes.into_iter().flat_map(|outcome| outcome.differences).collect()

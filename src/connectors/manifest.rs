@@ -799,7 +799,7 @@ settings! {
         about: String,
         /// The operation.
         operation: Text,
-        /// Settings of the connection. Left out: an example of each.
+        /// Settings of the connection. Left out: the default or an example of each; `null` where one is not there.
         connection: Option<Data>,
         /// The document to write, the input of a read, or the body the system sends (`listen`).
         given: Option<Data>,

@@ -24,11 +24,20 @@ const FOLDER: &str = "config/canonical";
 const SUFFIX: &str = ".schema.json";
 
 /// The canonical documents a hub knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Canonical {
     /// The hub's own, compiled.
     own: BTreeMap<Text, Arc<DocumentSchema>>,
+    /// The names of the hub's own, those that are wrong too, and of the shipped ones.
     names: BTreeSet<String>,
+}
+
+/// The shipped ones.
+impl Default for Canonical {
+    fn default() -> Canonical {
+        let names = shipped_names().filter_map(|file| Some(file.strip_suffix(SUFFIX)?.to_owned()));
+        Canonical { own: BTreeMap::new(), names: names.collect() }
+    }
 }
 
 impl Canonical {
@@ -101,12 +110,15 @@ fn shipped(name: &str) -> Option<String> {
     String::from_utf8(file.data.into_owned()).ok()
 }
 
+fn shipped_names() -> impl Iterator<Item = String> {
+    Shipped::iter().map(|name| name.into_owned())
+}
+
 /// The names of the hub's own and of the shipped ones.
 fn names(folder: &Path) -> BTreeSet<String> {
     let own = std::fs::read_dir(folder.join(FOLDER)).into_iter().flatten().flatten();
     let own = own.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let shipped = Shipped::iter().map(|name| name.into_owned());
-    own.chain(shipped).filter_map(|file| Some(file.strip_suffix(SUFFIX)?.to_owned())).collect()
+    own.chain(shipped_names()).filter_map(|file| Some(file.strip_suffix(SUFFIX)?.to_owned())).collect()
 }
 
 #[cfg(test)]
