@@ -276,13 +276,13 @@ operations:
     fn requests_are_checked() {
         let request = |lines: &str| problems(&format!("operations:\n  ask:\n    kind: read\n    request: {lines}"));
         assert_eq!(request("{ query: { a: b } }"), ["a request names its method with its path (8:14)"]);
-        assert_eq!(request("{ get: /a, post: /b }"), ["a request has one method (8:24)"]);
-        assert_eq!(request("{ post: /a, json: {}, text: x }"), ["a request has at most one body (8:35)"]);
-        assert_eq!(request("{ get: /a, json: {} }"), ["a GET has no body (8:24)"]);
+        assert_eq!(request("{ get: /a, post: /b }"), ["a request has one method (8:25)"]);
+        assert_eq!(request("{ post: /a, json: {}, text: x }"), ["a request has at most one body (8:36)"]);
+        assert_eq!(request("{ get: /a, json: {} }"), ["a GET has no body (8:25)"]);
         assert_eq!(request("{ get: /a, headers: { 'X Y': a } }").len(), 1);
-        assert_eq!(request("{ get: /a, headers: { Host: a } }"), ["`Host` is set by the hub itself (8:35)"]);
+        assert_eq!(request("{ get: /a, headers: { Host: a } }"), ["`Host` is set by the hub itself (8:36)"]);
         assert_eq!(request("{ get: $connection.ulr }"), ["unknown setting `ulr` (8:33)"],);
-        assert_eq!(request("{ get: \"=concat('/a/', $.id)\" }"), ["a value stands in the path as it is (8:36)"]);
+        assert_eq!(request("{ get: \"=concat('/a/', $.id)\" }"), ["a value stands in the path as it is (8:37)"]);
     }
 
     #[test]
@@ -302,7 +302,7 @@ operations:
         let later = "\n    kind: read\n    calls:\n      - { name: one, request: { get: /a, query: { x: $calls.two } } }\n      - { name: two, request: { get: /b } }\n      - { name: two, request: { get: /c } }\n    result: $calls.tow";
         assert_eq!(
             operation(later),
-            ["unknown earlier call `two` (9:60)", "two calls are called `two` (11:17)", "unknown call `tow` (12:20)",],
+            ["unknown earlier call `two` (9:61)", "two calls are called `two` (11:17)", "unknown call `tow` (12:20)",],
         );
         assert_eq!(problems("errors: [{ then: retry, code: oops }]\noperations: {}").len(), 2);
     }

@@ -19,7 +19,8 @@ base: https://erp.example
 ";
 
 fn asking(request: &str, rules: &str) -> std::sync::Arc<Manifest> {
-    manifest(&format!("{HEAD}\nerrors:\n{rules}\noperations: {{ ask: {{ kind: read, request: {request} }} }}"))
+    let rules = if rules.is_empty() { " []" } else { rules };
+    manifest(&format!("{HEAD}\nerrors:{rules}\noperations: {{ ask: {{ kind: read, request: {request} }} }}"))
 }
 
 fn judged(manifest: &Manifest, answer: Answer) -> Result<Reply, Fault> {
@@ -93,7 +94,7 @@ fn the_first_rule_that_fits_wins() {
   - { status: 404, then: missing }
   - { status: 200, when: \"$.ok == false and $.why == 'locked'\", then: retry, after: $.seconds?, code: SHOP-LOCKED, say: $.why }
   - { status: 200, when: $.ok == false, then: refuse, say: \"=concat('no: ', $.why)\" }
-  - { status: 409, when: contains($.why, 'exists'), then: done }
+  - { status: 409, when: \"contains($.why, 'exists')\", then: done }
   - { status: 500, when: \"$headers.content_type == 'text/html'\", then: reconnect }
   - { status: 500, then: misconfigured, code: SHOP-LICENCE, say: $.nothing }
 ";
@@ -129,7 +130,7 @@ fn errors_inside_the_answer_are_refusals() {
         answer(200, JSON, failed),
         "refuse, CONNECTOR-GRAPHQL: answered 200 OK with GraphQL errors: no a; no b",
     );
-    let rule = "  - { when: \"$.errors[0].message == 'no a'\", then: retry, code: SHOP-BUSY, say: busy }";
+    let rule = "\n  - { when: \"$.errors[0].message == 'no a'\", then: retry, code: SHOP-BUSY, say: busy }";
     check(graphql, rule, answer(200, JSON, failed), "retry, SHOP-BUSY: answered 200 OK: busy");
     assert!(shown(judged(&asking(graphql, ""), answer(502, JSON, failed))).starts_with("retry, HTTP-502"));
 
@@ -190,7 +191,7 @@ proptest! {
         value in proptest::collection::vec(32_u8..=255, 0..20),
     ) {
         let rules = "
-  - { status: 204, then: retry, after: $.after?, say: $.errors[0].message }
+  - { status: 204, then: retry, after: $.after?, say: \"$.errors[0].message\" }
   - { when: $.error.code > 5, then: retry, after: $headers.retry_after?, say: $ }
 ";
         for form in [GET, "{ get: /x, answer: xml }", "{ soap: { body: { a: b } } }", "{ graphql: { query: a } }", "{ json_rpc: { method: a } }"] {
