@@ -31,3 +31,4 @@ pub use ends::{source_shape, target_shape};
 pub use line::Line;
 pub use load::{Connectors, load};
 pub use manifest::{Manifest, Operation, OperationKind, shape};
+pub use read::Systems;

@@ -6,11 +6,43 @@ use jiff::Timestamp;
 
 use super::connection::Connection;
 use super::forms::Extra;
-use super::manifest::Read;
+use super::load::Connectors;
+use super::manifest::{Operation, Read};
 use super::scope::View;
 use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::Surroundings;
+
+/// The connections of a hub, for whoever asks by name.
+pub struct Systems {
+    pub connectors: Arc<Connectors>,
+    pub around: Surroundings,
+}
+
+impl Systems {
+    /// Asks operation `operation`, a `read`, of `connection`: what it has under `input`, `None` where there is nothing.
+    ///
+    /// # Errors
+    /// As [`super::Line::ask`]; `CONNECTOR-UNKNOWN` (misconfigured) where there is no such connection or read.
+    pub async fn call(
+        &self,
+        connection: &str,
+        operation: &str,
+        input: &Value,
+        id: MessageId,
+        time: Timestamp,
+    ) -> Result<Option<Value>, Fault> {
+        let unknown = |what: &str| Err(Fault::misconfigured("CONNECTOR-UNKNOWN", what.to_owned()));
+        let Some(found) = self.connectors.connections.get(connection) else {
+            return unknown(&format!("there is no connection `{connection}`"));
+        };
+        match found.manifest.operations.get_key_value(operation) {
+            Some((name, Operation::Read(of))) => read(found, (name, of), input, (id, time), &self.around).await,
+            Some(_) => unknown(&format!("`{operation}` of `{connection}` is no read")),
+            None => unknown(&format!("`{connection}` has no operation `{operation}`")),
+        }
+    }
+}
 
 /// Asks `operation` of a connection for what it has under `input`; `None` where there is nothing.
 ///

@@ -1,5 +1,7 @@
 //! Answers of all kinds, and what becomes of each.
 
+use std::sync::{Arc, LazyLock};
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -18,7 +20,7 @@ verified: { against: nothing }
 base: https://erp.example
 ";
 
-fn asking(request: &str, rules: &str) -> std::sync::Arc<Manifest> {
+fn asking(request: &str, rules: &str) -> Arc<Manifest> {
     let rules = if rules.is_empty() { " []" } else { rules };
     manifest(&format!("{HEAD}\nerrors:{rules}\noperations: {{ ask: {{ kind: read, request: {request} }} }}"))
 }
@@ -190,12 +192,16 @@ proptest! {
         cut in any::<bool>(),
         value in proptest::collection::vec(32_u8..=255, 0..20),
     ) {
-        let rules = "
+        static MANIFESTS: LazyLock<Vec<Arc<Manifest>>> = LazyLock::new(|| {
+            let rules = "
   - { status: 204, then: retry, after: $.after?, say: \"$.errors[0].message\" }
   - { when: $.error.code > 5, then: retry, after: $headers.retry_after?, say: $ }
 ";
-        for form in [GET, "{ get: /x, answer: xml }", "{ soap: { body: { a: b } } }", "{ graphql: { query: a } }", "{ json_rpc: { method: a } }"] {
-            let manifest = asking(form, rules);
+            let soap = "{ soap: { body: { a: b } } }";
+            let forms = [GET, "{ get: /x, answer: xml }", soap, "{ graphql: { query: a } }", "{ json_rpc: { method: a } }"];
+            forms.iter().map(|form| asking(form, rules)).collect()
+        });
+        for manifest in MANIFESTS.iter() {
             let mut headers = HeaderMap::new();
             for name in [CONTENT_TYPE, RETRY_AFTER] {
                 if let Ok(value) = HeaderValue::from_bytes(&value) {
@@ -204,7 +210,7 @@ proptest! {
             }
             let status = StatusCode::from_u16(status).expect("a status");
             let answer = Answer { status, headers, body: Bytes::from(body.clone()), cut };
-            if let Ok(reply) = judged(&manifest, answer) {
+            if let Ok(reply) = judged(manifest, answer) {
                 prop_assert!(reply.headers.get("content_type").is_none_or(|value| matches!(value, Value::Text(_))));
             }
         }
