@@ -7,10 +7,12 @@
 mod answer;
 mod auth;
 mod cases;
+mod check;
 mod connection;
 mod ends;
 mod forms;
 mod jobs;
+mod limits;
 mod line;
 mod listen;
 mod load;
@@ -21,6 +23,7 @@ mod progress;
 mod read;
 mod scope;
 mod script;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;
 mod waits;
@@ -34,3 +37,4 @@ pub use line::Line;
 pub use load::{Connectors, load};
 pub use manifest::{Manifest, Operation, OperationKind, SettingKind, SettingType, shape};
 pub use well::{Wellness, ask_whether_well};
+pub use read::Systems;
