@@ -7,9 +7,11 @@
 mod answer;
 mod auth;
 mod cases;
+mod check;
 mod connection;
 mod ends;
 mod forms;
+mod limits;
 mod line;
 mod listen;
 mod load;
@@ -18,6 +20,7 @@ mod paging;
 mod poll;
 mod read;
 mod scope;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;
 mod write;
