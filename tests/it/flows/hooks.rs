@@ -32,7 +32,7 @@ settings:
 operations:
   article.put:
     kind: write
-    request: { put: "=concat('/articles/', url($.id))", json: $ }
+    request: { put: "=concat('/articles/', url($.id))", json: $, answer: none }
     idempotency: { header: Idempotency-Key, value: $meta.id }
     result: { id: "=concat('erp-', $input.id)" }
 "#;
@@ -177,6 +177,10 @@ fn what_cannot_be_remembered_is_told_when_the_hub_is_checked() {
     folder.replace("pipelines/articles/pipeline.yaml", "erp: $headers.id", "number: $result.id");
     folder.raccord(&["check"]).expect(1, &["unknown column `number`"]);
     let ends = "connection: erp\n    operation: article.put";
-    folder.replace("pipelines/articles/pipeline.yaml", ends, "protocol: file\n    folder: out\n    name: a.json\n    format: json");
+    folder.replace(
+        "pipelines/articles/pipeline.yaml",
+        ends,
+        "protocol: file\n    folder: out\n    name: a.json\n    format: json",
+    );
     folder.raccord(&["check"]).expect(1, &["this destination has no `connection`"]);
 }
