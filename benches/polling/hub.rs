@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use raccord::clock::Clock;
 use raccord::config::{Environment, Files, QueueSettings, Reader, parse, render};
-use raccord::message::{Fault, Map, MessageId, Text, Value};
+use raccord::message::{Fault, MessageId, Text, Value};
 use raccord::protocols::http::Routes;
 use raccord::protocols::{Arrival, Pipelines, Receipt, ReceiptOutcome, Receiver, SourceSettings, Surroundings};
 use raccord::queue::{Decoded, NewEntry};
