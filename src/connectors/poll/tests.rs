@@ -277,20 +277,26 @@ const NUMBERED: &str = "
 
 #[tokio::test]
 async fn a_storm_of_429_is_waited_out() {
-    let busy = || Reply::status(429).header("retry-after", "30");
-    let replies = [Reply::json("[1]"), busy(), busy(), busy(), Reply::json("[2]"), Reply::json("[]")];
-    let system = System::scripted(replies).await;
-    let run = Run::start(NUMBERED, &system);
-    for asked in 2..=4 {
-        run.stand("the question", || system.lines().len() == asked).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        run.around.clock.advance(Duration::from_secs(29));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(system.lines().len(), asked, "before the time the system named");
-        run.around.clock.advance(Duration::from_secs(1));
-    }
-    run.stand("the last page", || run.recorder.stored().len() == 2).await;
+    let around = surroundings_at(NOON);
+    let (clock, times) = (around.clock.clone(), Arc::<Mutex<Vec<i64>>>::default());
+    let asked = times.clone();
+    let system = System::start(move |_| {
+        let mut asked = asked.lock().expect("no panic");
+        asked.push(clock.now().as_second());
+        match asked.len() {
+            1 => Reply::json("[1]"),
+            2..=4 => Reply::status(429).header("retry-after", "30"),
+            5 => Reply::json("[2]"),
+            _ => Reply::json("[]"),
+        }
+    })
+    .await;
+    let run = Run::start_at(NUMBERED, &system, Arc::default(), around);
+    run.pass("the second page", || run.recorder.stored().len() == 2).await;
     let recorder = run.stop().await;
+    let times = times.lock().expect("no panic");
+    let waits: Vec<i64> = times[1..5].windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.iter().all(|wait| *wait >= 30), "asked before the time the system named: {waits:?}");
     assert_eq!(bodies(&recorder.stored()), ["1", "2"]);
     assert_eq!(recorder.handed().len(), 2, "page 1 was not read again");
 }
