@@ -89,7 +89,7 @@ impl Party {
     }
 
     async fn fault(&self) -> Fault {
-        self.prove().await.err().expect("it cannot prove itself")
+        self.prove().await.expect_err("it cannot prove itself")
     }
 }
 
