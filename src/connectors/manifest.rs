@@ -179,7 +179,7 @@ settings! {
     pub struct OAuth2 {
         /// How the token is asked for.
         grant: Grant,
-        /// Where it is asked for.
+        /// Where it is asked for; a path is put behind `base`.
         token_url: Template,
         /// Who the hub is there.
         client_id: Option<Template>,
@@ -194,13 +194,13 @@ settings! {
         /// `grant: password`.
         password: Option<Template>,
         /// `grant: refresh_token`: the first one. Where the server gives another with each answer, the hub keeps the newest, for
-        /// all its instances.
+        /// all its instances; another one here takes the place of what it kept.
         refresh_token: Option<Template>,
         /// `grant: jwt_bearer`: what is signed (RFC 7523).
         assertion: Option<Assertion>,
         /// Further parameters of the token request.
         parameters: Option<BTreeMap<Text, Template>>,
-        /// How long before its end a token is renewed.
+        /// How long before its end a token is renewed; at most half its life.
         early: Duration = "1m",
     }
 }
@@ -268,13 +268,14 @@ settings! {
     pub struct Session {
         /// The login.
         login: Request,
-        /// What is kept of its answer, for `$session`: names to values.
+        /// What is kept of its answer, for `$session`: names to values. `$headers.set_cookie` is all cookies that it sets, as the
+        /// header `Cookie` sends them back.
         keep: BTreeMap<Text, Template>,
         /// Headers of every request after it, from `$session`.
         headers: BTreeMap<Text, Template>,
         /// How long it holds at most. Left out: until the system says no.
         lifetime: Option<Duration>,
-        /// Answers that say it has ended: the hub logs in again, once, and repeats the request.
+        /// Answers that say it has ended: the hub logs in again, once, and repeats the request. Left out: 401.
         expired: Vec<u32>,
     }
 }

@@ -135,3 +135,64 @@ fn es256(key: &PrivateKeyDer<'_>, signed: &[u8]) -> Result<Vec<u8>, Fault> {
     let signature = pair.sign(&random, signed).map_err(|_| unfit("the key cannot sign").at(PLACE))?;
     Ok(signature.as_ref().to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+
+    use super::*;
+
+    /// Of `keys/ec.pem`, as `openssl ec -pubout` tells it.
+    const PUBLIC: &str = "043322d68293e51c56bdc97f8ed7d4f7b6f1ea090025c8b831f2245cd7bf2d444e98cc1634be75ea7c414649e8fdc22cfb976f5bd75f4c384ea3fd456b2da1cbf7";
+
+    const RSA: &str = include_str!("tests/keys/rsa.pem");
+    const EC: &str = include_str!("tests/keys/ec.pem");
+
+    fn compact(key: &str, algorithm: JwtAlgorithm, key_id: Option<&str>) -> Result<String, Fault> {
+        let mut claims = Map::new();
+        claims.insert("iss", "raccord");
+        claims.insert("aud", "https://login.example");
+        let (key, key_id, lifetime) = (Secret::new(key), key_id.map(Text::new), Duration::from_secs(300));
+        Claims { key, algorithm, key_id, claims: claims.clone(), lifetime }.compact(claims)
+    }
+
+    /// What `openssl dgst -sha256 -sign` and Python's `hmac` make of the same.
+    #[test]
+    fn assertions_are_signed_as_others_sign_them() {
+        let rsa = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImsxIn0.eyJpc3MiOiJyYWNjb3JkIiwiYXVkIjoiaHR0cHM6Ly9sb2dpbi5leGFtcGxlIn0.CFAYbsH54HJZjgJRbGbvkApzbmVsFJsdj4bxhvPslar0YwANzgxyqn7MtbpJRTmUMxYcc-iSLIGfF4wGESw1SK_JovayFpDaScmBsLZmxgegAgKXxXEz3pdo7iNqDYXdfZlrsBlT2J38lJNyhZQNB-8iuZP-jo2ran3UNQqOr5jfGU8MdRuqmpi-0Hb63gaFtc3-DxwYE_fWxBwAzeP1QLz6REFXeqBzaHK5bO_NySjYT9fNbBfnRmQEriEBXp8pIOlsQGMJRg45akovpp2-80FZDM1E-ft2rSwUKtOjG-IE6iM-XQjXV3AfGaVvdB0OcXZ8JMiHgIbAUfMZbS8W4w";
+        let in_one_line = RSA.replace('\n', "\\n");
+        for key in [RSA, include_str!("tests/keys/rsa1.pem"), &in_one_line] {
+            assert_eq!(compact(key, JwtAlgorithm::Rs256, Some("k1")).expect("it signs"), rsa);
+        }
+        let hmac = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJyYWNjb3JkIiwiYXVkIjoiaHR0cHM6Ly9sb2dpbi5leGFtcGxlIn0.2hfAPjdxu7Q7yrLvMc5Whazj31SMD9OUWp39YUNH28k";
+        assert_eq!(compact("shared secret", JwtAlgorithm::Hs256, None).expect("it signs"), hmac);
+    }
+
+    #[test]
+    fn a_curves_signature_is_two_numbers() {
+        let signed = compact(EC, JwtAlgorithm::Es256, None).expect("it signs");
+        let (head, signature) = signed.rsplit_once('.').expect("a signature");
+        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+        assert_eq!(signature.len(), 64);
+        let digit = |at: usize| u8::from_str_radix(&PUBLIC[at..at + 2], 16).expect("digits");
+        let public: Vec<u8> = (0..PUBLIC.len()).step_by(2).map(digit).collect();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public);
+        key.verify(head.as_bytes(), &signature).expect("it is good");
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_told_and_not_shown() {
+        let check = |key: &str, algorithm: JwtAlgorithm, expect: &str| {
+            let fault = compact(key, algorithm, None).expect_err("it does not sign");
+            assert_eq!(fault.code(), "CONNECTOR-CREDENTIAL");
+            assert!(fault.to_string().contains(expect), "{fault}");
+            assert!(!format!("{fault:?}").contains("MIG"), "{fault:?}");
+        };
+        check("no key", JwtAlgorithm::Rs256, "not a private key in PEM");
+        check("-----BEGIN PRIVATE KEY-----\nMIGx\n-----END PRIVATE KEY-----", JwtAlgorithm::Rs256, "2048 bits");
+        check(EC, JwtAlgorithm::Rs256, "RSA key of 2048 bits or more");
+        check(RSA, JwtAlgorithm::Es256, "on the curve P-256");
+        check(include_str!("tests/keys/ec1.pem"), JwtAlgorithm::Es256, "openssl pkcs8 -topk8");
+        check(include_str!("tests/keys/ec1.pem"), JwtAlgorithm::Rs256, "wants an RSA key");
+    }
+}

@@ -44,7 +44,7 @@ enum Kind {
     ApiKey(Place, Template),
     OAuth2(Box<Tokens>),
     Session(Box<Sessions>),
-    Sign(Signer),
+    Sign(Box<Signer>),
 }
 
 /// Where a key stands.
@@ -73,7 +73,7 @@ impl Credentials {
                 Kind::OAuth2(Box::new(Tokens::new(settings, head, connection, surroundings)?))
             }
             Some(Auth::Session(session)) => Kind::Session(Box::new(Sessions::new(session, head, &clock)?)),
-            Some(Auth::Sign(sign)) => Kind::Sign(Signer::new(sign)?),
+            Some(Auth::Sign(sign)) => Kind::Sign(Box::new(Signer::new(sign)?)),
         };
         Ok(Credentials { kind, clock })
     }

@@ -80,11 +80,12 @@ impl Sessions {
         let cookies = cookies(&answer.headers);
         let reply = answer::judge(login, &self.head.errors, answer, view, self.clock.now()).map_err(of_login)?;
         if reply.missing {
-            return Err(refused("the system does not know the user"));
+            return Err(refused("the system does not know the user", PLACE));
         }
         let mut headers = reply.headers;
-        if let Some(cookies) = cookies {
-            headers.insert("set_cookie", cookies);
+        match cookies {
+            Some(cookies) => drop(headers.insert("set_cookie", cookies)),
+            None => drop(headers.remove("set_cookie")),
         }
         let kept = self.keep(&view.of_answer(&reply.body, &headers))?;
         let ends_at = self.session.lifetime.map(|lifetime| later(asked, lifetime));
@@ -96,7 +97,7 @@ impl Sessions {
         for (name, template) in &self.session.keep {
             let place = format!("auth.session.keep.{name}");
             let value = view.render(template, &place).map_err(|fault| match fault.code() {
-                "FORMULA-MISSING" => refused("the answer of the login holds no such value").at(place.clone()),
+                "FORMULA-MISSING" => refused("its answer holds no such value", &place),
                 _ => connections(&fault, &place),
             })?;
             if let Some(value) = value.filter(|value| *value != Value::Null) {
@@ -112,13 +113,13 @@ fn of_login(fault: Fault) -> Fault {
     let fault = fault.without_detail();
     match fault.next() {
         Next::Retry { .. } | Next::Reconnect => fault.at(PLACE),
-        Next::Refuse | Next::Misconfigured => refused(&fault.sentence()),
+        Next::Refuse | Next::Misconfigured => refused(&fault.sentence(), PLACE),
     }
 }
 
-fn refused(why: &str) -> Fault {
+fn refused(why: &str, place: &str) -> Fault {
     let said = format!("the login was refused: {why}; correct the credentials of the connection");
-    Fault::misconfigured("CONNECTOR-LOGIN", said).at(PLACE)
+    Fault::misconfigured("CONNECTOR-LOGIN", said).at(place)
 }
 
 /// The cookies that an answer sets, as `Cookie` sends them back (RFC 6265 section 4.2): `a=1; b=2`, without their attributes.
