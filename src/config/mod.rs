@@ -26,6 +26,6 @@ pub use reader::{MapReader, Reader, nearest};
 pub use settings::{Setting, Settings};
 pub use shape::{Field, OneOf, Shape, StructShape, Word, explain, schema};
 pub use tls::Tls;
-pub use units::{Rate, Size};
+pub use units::{Rate, Size, duration};
 
 pub(crate) use settings::{choice, one_of, settings};

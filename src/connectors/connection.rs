@@ -8,7 +8,7 @@ use super::manifest::{Manifest, SettingKind, SettingType};
 use crate::config::{Data, MapReader, Node, Reader, Secret, Setting, Settings, Shape, StructShape, settings};
 use crate::message::{Fault, Map, Text, Value};
 use crate::protocols::Surroundings;
-use crate::protocols::http::{ProxyAddress, Tls};
+use crate::protocols::http::{Peer, ProxyAddress, Tls};
 
 settings! {
     /// A system joined to the hub. Beside these stand the settings that its manifest asks for (`raccord connectors NAME`).
@@ -28,12 +28,16 @@ settings! {
 pub struct Connection {
     pub name: Text,
     pub manifest: Arc<Manifest>,
+    /// What this one is, for people.
+    pub about: Option<String>,
     /// `$connection`: the settings, credentials among them.
     pub settings: Value,
     pub tls: Option<Tls>,
     pub proxy: Option<ProxyAddress>,
     /// Hash of its text and of what its references stand for.
     pub revision: [u8; 16],
+    /// Answers in the place of the system (cases).
+    pub peer: Option<Arc<dyn Peer>>,
     line: OnceLock<Arc<Line>>,
 }
 
@@ -54,12 +58,21 @@ impl Connection {
         Connection {
             name,
             manifest,
+            about: None,
             settings: Value::Map(settings),
             tls: None,
             proxy: None,
             revision: [0; 16],
+            peer: None,
             line: OnceLock::new(),
         }
+    }
+
+    /// The same, with `peer` in the place of the system.
+    #[must_use]
+    pub fn answered_by(mut self, peer: Arc<dyn Peer>) -> Connection {
+        self.peer = Some(peer);
+        self
     }
 
     /// Its one way out, shared by everything that speaks through it.
@@ -90,10 +103,12 @@ impl Connection {
         Some(Connection {
             name: name.clone(),
             manifest,
+            about: head.about,
             settings: Value::Map(settings),
             tls: head.tls,
             proxy: head.proxy,
             revision: [0; 16],
+            peer: None,
             line: OnceLock::new(),
         })
     }

@@ -68,7 +68,18 @@ impl Connectors {
                     reader.error(every_at, format!("`{operation}` is called by the system")).label("remove this");
                 }
                 let path = path.unwrap_or_else(|| RoutePath(format!("/hooks/{connection}/{operation}").into()));
-                Some(Arc::new(ListenSource { connection: found, operation, listen, path }))
+                if listen.auth.is_none() {
+                    reader
+                        .warning(operation_at, format!("anybody who reaches the hub may send to {}", path.0))
+                        .label("has no `auth` in its manifest")
+                        .help("state `auth` where the system signs what it sends; else let a proxy in front check senders");
+                }
+                let source = ListenSource { connection: found, operation, listen, path };
+                if let Err(fault) = source.http() {
+                    reader.error(operation_at, fault.sentence()).label("see `auth` and `status` in its manifest");
+                    return None;
+                }
+                Some(Arc::new(source))
             }
             Operation::Read(_) | Operation::Write(_) => None,
         }

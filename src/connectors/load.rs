@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::manifest::{Manifest, Operation, OperationKind};
 use crate::config::{FileId, Key, Kind, MAX_BYTES, Node, Reader, Span, parse};
 use crate::message::Text;
+use crate::steps::Canonical;
 
 /// The manifests that ship with raccord, for hubs whose folder has none of that name.
 #[derive(RustEmbed)]
@@ -23,11 +24,13 @@ pub struct Connectors {
     /// Those of the hub's folder, and the shipped ones that a connection names.
     pub manifests: BTreeMap<Text, Arc<Manifest>>,
     pub connections: BTreeMap<Text, Arc<Connection>>,
+    /// What `gives:` and `takes:` name.
+    pub canonical: Canonical,
 }
 
 /// Reads the manifests and connections of the hub in `folder`; what is wrong is reported, and left out.
 pub fn load(folder: &Path, reader: &mut Reader<'_>) -> Connectors {
-    let mut connectors = Connectors::default();
+    let mut connectors = Connectors { canonical: Canonical::load(folder, reader), ..Connectors::default() };
     for (name, relative) in yaml_files(folder, "connectors") {
         let Some((file, text)) = read_text(folder, &relative, reader) else { continue };
         connectors.read_manifest(&name, file, &text, reader);
@@ -35,18 +38,8 @@ pub fn load(folder: &Path, reader: &mut Reader<'_>) -> Connectors {
     for (name, relative) in yaml_files(folder, "config/connections") {
         let Some((file, text)) = read_text(folder, &relative, reader) else { continue };
         let Some(node) = parse(file, &text, &mut reader.problems) else { continue };
-        let manifests = std::cell::RefCell::new(&mut connectors);
-        let find = |system: &str, at: &Node, reader: &mut Reader<'_>| {
-            manifests.borrow_mut().manifest(system, reader).or_else(|| {
-                let held = manifests.borrow();
-                let known = held.manifests.keys().map(Text::to_string).chain(Connectors::shipped());
-                let known: Vec<String> = known.collect();
-                reader.unknown(at.span, "system", system, known.iter().map(String::as_str));
-                None
-            })
-        };
         let before = std::mem::take(&mut reader.resolved);
-        let connection = Connection::read(&name, &node, reader, &find);
+        let connection = connectors.connection(&name, &node, reader);
         let hash = Sha256::new().chain_update(text.as_bytes()).chain_update(reader.resolved).finalize();
         reader.resolved = before;
         if let Some(mut connection) = connection {
@@ -78,6 +71,35 @@ impl Connectors {
         let file = reader.files.add(Path::new("connectors").join(format!("{name}.yaml")), text.clone());
         self.read_manifest(&name.into(), file, &text, reader);
         self.manifests.get(name).cloned()
+    }
+
+    /// Reads the shipped manifests too that no connection names.
+    pub fn with_shipped(mut self, reader: &mut Reader<'_>) -> Connectors {
+        for name in Connectors::shipped() {
+            self.manifest(&name, reader);
+        }
+        self
+    }
+
+    /// A connection that is written so, which the hub's folder need not have yet. What is wrong is reported.
+    pub fn read_connection(&mut self, name: &Text, text: &str, reader: &mut Reader<'_>) -> Option<Connection> {
+        let file = reader.files.add(Path::new("config/connections").join(format!("{name}.yaml")), text);
+        let node = parse(file, text, &mut reader.problems)?;
+        self.connection(name, &node, reader)
+    }
+
+    fn connection(&mut self, name: &Text, node: &Node, reader: &mut Reader<'_>) -> Option<Connection> {
+        let manifests = std::cell::RefCell::new(self);
+        let find = |system: &str, at: &Node, reader: &mut Reader<'_>| {
+            manifests.borrow_mut().manifest(system, reader).or_else(|| {
+                let held = manifests.borrow();
+                let known = held.manifests.keys().map(Text::to_string).chain(Connectors::shipped());
+                let known: Vec<String> = known.collect();
+                reader.unknown(at.span, "system", system, known.iter().map(String::as_str));
+                None
+            })
+        };
+        Connection::read(name, node, reader, &find)
     }
 
     /// The operation that a pipeline names beside `connection:`, of one of these kinds. What is wrong is reported at the two nodes.
@@ -116,12 +138,27 @@ impl Connectors {
         Some((found.clone(), wanted.clone()))
     }
 
-    fn read_manifest(&mut self, name: &Text, file: FileId, text: &str, reader: &mut Reader<'_>) {
+    pub(super) fn read_manifest(&mut self, name: &Text, file: FileId, text: &str, reader: &mut Reader<'_>) {
         let Some(node) = parse(file, text, &mut reader.problems) else { return };
         let Some(node) = put_definitions(node, reader) else { return };
+        check_canonical(&node, &self.canonical, reader);
         if let Some(mut manifest) = Manifest::read(name, &node, reader) {
             manifest.revision = half(&Sha256::digest(text.as_bytes()));
             self.manifests.insert(name.clone(), Arc::new(manifest));
+        }
+    }
+}
+
+/// What `gives:` and `takes:` name must be there.
+fn check_canonical(manifest: &Node, canonical: &Canonical, reader: &mut Reader<'_>) {
+    let Some(Kind::Map { fields: operations, .. }) = manifest.field("operations").map(|node| &node.kind) else {
+        return;
+    };
+    for named in
+        operations.iter().flat_map(|(_, node)| ["gives", "takes"].into_iter().filter_map(|key| node.field(key)))
+    {
+        if let Some(name) = named.text().filter(|name| !canonical.contains(name)) {
+            reader.unknown(named.span, "canonical document", name, canonical.names());
         }
     }
 }

@@ -179,7 +179,7 @@ settings! {
     pub struct OAuth2 {
         /// How the token is asked for.
         grant: Grant,
-        /// Where it is asked for.
+        /// Where it is asked for; a path is put behind `base`.
         token_url: Template,
         /// Who the hub is there.
         client_id: Option<Template>,
@@ -194,13 +194,13 @@ settings! {
         /// `grant: password`.
         password: Option<Template>,
         /// `grant: refresh_token`: the first one. Where the server gives another with each answer, the hub keeps the newest, for
-        /// all its instances.
+        /// all its instances; another one here takes the place of what it kept.
         refresh_token: Option<Template>,
         /// `grant: jwt_bearer`: what is signed (RFC 7523).
         assertion: Option<Assertion>,
         /// Further parameters of the token request.
         parameters: Option<BTreeMap<Text, Template>>,
-        /// How long before its end a token is renewed.
+        /// How long before its end a token is renewed; at most half its life.
         early: Duration = "1m",
     }
 }
@@ -268,13 +268,14 @@ settings! {
     pub struct Session {
         /// The login.
         login: Request,
-        /// What is kept of its answer, for `$session`: names to values.
+        /// What is kept of its answer, for `$session`: names to values. `$headers.set_cookie` is all cookies that it sets, as the
+        /// header `Cookie` sends them back.
         keep: BTreeMap<Text, Template>,
         /// Headers of every request after it, from `$session`.
         headers: BTreeMap<Text, Template>,
         /// How long it holds at most. Left out: until the system says no.
         lifetime: Option<Duration>,
-        /// Answers that say it has ended: the hub logs in again, once, and repeats the request.
+        /// Answers that say it has ended: the hub logs in again, once, and repeats the request. Left out: 401.
         expired: Vec<u32>,
     }
 }
@@ -384,6 +385,10 @@ choice! {
 
 settings! {
     /// One request: a method with its path, and at most one body.
+    ///
+    /// Values inside a path are written `url($.id)`: a `/` in one would make another path. A path made by a formula holds no `?`
+    /// and no segment `..`. Credentials and the manifest's `headers` go to the system alone: to the address of `base`, those of
+    /// the connection's settings, and those written here word for word; a whole address from data elsewhere is asked without.
     pub struct Request {
         /// GET this path, put behind `base`; a whole address stays as it is.
         get: Option<Template>,
@@ -426,7 +431,7 @@ settings! {
 
 settings! {
     /// A SOAP call: envelope, action, and the fault of the answer, which is a refusal unless `errors:` says otherwise. `$` is the
-    /// answer's `Body`.
+    /// answer's `Body`, names without prefixes.
     pub struct Soap {
         /// `SOAPAction`, or the `action` of SOAP 1.2.
         action: Option<Template>,
@@ -448,7 +453,7 @@ choice! {
 }
 
 settings! {
-    /// A GraphQL question. `$` is then the answer's `data`.
+    /// A GraphQL question. `$` is then the answer's `data`; for `errors:` it is the whole answer.
     pub struct GraphQl {
         /// The document.
         query: String,
@@ -458,7 +463,7 @@ settings! {
 }
 
 settings! {
-    /// A JSON-RPC 2.0 call.
+    /// A JSON-RPC 2.0 call. For `errors:`, `$` is the whole answer.
     pub struct JsonRpc {
         /// The method.
         method: Text,
@@ -468,7 +473,8 @@ settings! {
 }
 
 settings! {
-    /// OData 4 query options; each is written as OData writes it.
+    /// OData 4 query options; each is written as OData writes it. A list is joined by commas, of `filter` by `and`. Texts in a
+    /// filter stand between quotes, and a quote in one is written twice: `replace($.name, '''', '''''')`.
     pub struct OData {
         /// `$filter`
         filter: Option<Template>,
@@ -506,7 +512,7 @@ settings! {
         name: Text,
         /// Only where this holds; otherwise `$calls.NAME` is not there.
         when: Option<Condition>,
-        /// Once for each item of this list (`$item`), one after the other; the result is the list of results.
+        /// Once for each item of this list (`$item`), one after the other, at most 1,000; the result is the list of results.
         each: Option<Template>,
         /// The request.
         request: Request,
@@ -707,6 +713,8 @@ settings! {
         prefix: Text = "",
         /// What is signed: `{body}`, `{timestamp}`, `{id}`.
         signed: Text = "{body}",
+        /// The header that `{id}` stands for.
+        id_header: Option<Text>,
         /// The header with the time of signing.
         timestamp_header: Option<Text>,
         /// What stands before the time in that header, such as `t=`.
@@ -721,6 +729,8 @@ settings! {
     pub struct Read {
         /// What it answers, in a sentence.
         about: Option<String>,
+        /// The canonical document it gives, of `config/canonical/`.
+        gives: Option<Text>,
         /// The question.
         request: Option<Request>,
         /// Several questions, in order, instead of `request`.
@@ -795,7 +805,7 @@ settings! {
         about: String,
         /// The operation.
         operation: Text,
-        /// Settings of the connection. Left out: an example of each.
+        /// Settings of the connection. Left out: the default or an example of each; `null` where one is not there.
         connection: Option<Data>,
         /// The document to write, the input of a read, or the body the system sends (`listen`).
         given: Option<Data>,
@@ -807,8 +817,9 @@ settings! {
         at: Text = "2026-01-01T00:00:00Z",
         /// The exchange with the system, in order.
         exchange: Vec<Exchange>,
-        /// What must come out: `documents` (poll, listen), `result` (read, write), `cursor`, or `fault: { code, next }`. Each must be
-        /// contained in the actual one.
+        /// What must come out: `documents` (poll, listen; exactly these), `result` (read, write), `missing: true` (read), `cursor`,
+        /// `answer` (to a challenge), `dead` (what cannot be read, or was refused of several), or `fault: { code, next }`. Each must be
+        /// contained in the actual one; a fault, documents or dead letters that are not stated must not come.
         expect: Data,
     }
 }
@@ -816,7 +827,7 @@ settings! {
 settings! {
     /// One request, and what the system answers.
     pub struct Exchange {
-        /// What the request must contain: `method`, `path`, `query`, `headers`, `json`, `form`, `text`.
+        /// What the request must contain: `method`, `path` (whole, with that of `base`), `query`, `headers`, `json`, `form`, `text`.
         request: Option<Data>,
         /// The answer's status.
         status: u32 = "200",
@@ -841,6 +852,17 @@ impl Operation {
         }
     }
 
+    /// The canonical document it gives or takes.
+    pub fn canonical(&self) -> Option<&str> {
+        let named = match self {
+            Operation::Poll(poll) => &poll.gives,
+            Operation::Listen(listen) => &listen.gives,
+            Operation::Read(read) => &read.gives,
+            Operation::Write(write) => &write.takes,
+        };
+        named.as_deref()
+    }
+
     pub fn about(&self) -> &str {
         let about = match self {
             Operation::Poll(poll) => &poll.about,
@@ -860,6 +882,38 @@ impl OperationKind {
             OperationKind::Listen => "listen",
             OperationKind::Read => "read",
             OperationKind::Write => "write",
+        }
+    }
+}
+
+impl Role {
+    /// The word under `roles:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Erp => "erp",
+            Role::Pos => "pos",
+            Role::Crm => "crm",
+            Role::Pim => "pim",
+            Role::Oms => "oms",
+            Role::Shop => "shop",
+            Role::Payment => "payment",
+            Role::Marketing => "marketing",
+            Role::ContactCentre => "contact-centre",
+            Role::Edi => "edi",
+            Role::Wms => "wms",
+        }
+    }
+}
+
+impl SettingType {
+    /// The word under `type:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            SettingType::Url => "url",
+            SettingType::Text => "text",
+            SettingType::Secret => "secret",
+            SettingType::Number => "number",
+            SettingType::Boolean => "boolean",
         }
     }
 }
@@ -921,6 +975,7 @@ impl Manifest {
         let operations: Option<BTreeMap<Text, Operation>> = map.field(reader, "operations");
         let spans = map.node("operations").map(spans).unwrap_or_default();
         map.finish(reader);
+        super::check::check(node, reader);
         Some(Manifest { name: name.clone(), head: head?, operations: operations?, spans, revision: [0; 16] })
     }
 }

@@ -7,17 +7,27 @@
 mod answer;
 mod auth;
 mod cases;
+mod check;
 mod connection;
 mod ends;
 mod forms;
+mod jobs;
+mod limits;
 mod line;
 mod listen;
 mod load;
 mod manifest;
 mod paging;
 mod poll;
+mod progress;
 mod read;
 mod scope;
+mod script;
+mod secrets;
+#[cfg(test)]
+pub(crate) mod testing;
+mod waits;
+mod well;
 mod write;
 
 pub use cases::{ManifestOutcome, run_cases};
@@ -25,4 +35,6 @@ pub use connection::{Connection, connection_shape};
 pub use ends::{source_shape, target_shape};
 pub use line::Line;
 pub use load::{Connectors, load};
-pub use manifest::{Manifest, Operation, OperationKind, shape};
+pub use manifest::{Manifest, Operation, OperationKind, SettingKind, SettingType, shape};
+pub use well::{Wellness, ask_whether_well};
+pub use read::Systems;
