@@ -3,7 +3,7 @@
 //! The document is stored as JSON; the requests are made when they are sent, each time alike but for credentials. Of several
 //! documents in one request each has its own end, and one whose end is not told is sent again: a repeat is the system's to know.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -205,7 +205,8 @@ impl Writer {
     async fn together(&self, batch: &Batch, deliveries: &[Delivery]) -> Vec<Result<Delivered, Fault>> {
         let mut outcomes: Vec<Option<Result<Delivered, Fault>>> = vec![None; deliveries.len()];
         for places in self.rounds(batch, deliveries, &mut outcomes) {
-            let mut parts: VecDeque<Range<usize>> = VecDeque::from([0..places.len()]);
+            let mut parts: VecDeque<Range<usize>> = VecDeque::new();
+            parts.push_back(0..places.len());
             let mut away: Option<Fault> = None;
             while let Some(part) = parts.pop_front() {
                 let (places, count) = (&places[part.clone()], part.len());
@@ -239,7 +240,7 @@ impl Writer {
         deliveries: &'d [Delivery],
         outcomes: &mut [Option<Result<Delivered, Fault>>],
     ) -> Vec<Vec<(usize, Sent<'d>)>> {
-        let mut rounds: Vec<(HashSet<Text>, Vec<(usize, Sent<'d>)>)> = Vec::new();
+        let mut rounds: Vec<Vec<(usize, Sent<'d>)>> = Vec::new();
         // How many there have been of each key.
         let mut seen: HashMap<Text, usize> = HashMap::new();
         for (place, delivery) in deliveries.iter().enumerate() {
@@ -260,14 +261,13 @@ impl Writer {
                 None => 0,
             };
             while rounds.len() <= round {
-                rounds.push(Default::default());
+                rounds.push(Vec::new());
             }
-            if let Some((keys, sent)) = rounds.get_mut(round) {
-                keys.extend(key);
+            if let Some(sent) = rounds.get_mut(round) {
                 sent.push((place, Sent { delivery, document }));
             }
         }
-        rounds.into_iter().map(|(_, sent)| sent).collect()
+        rounds
     }
 
     /// What joins a document to its result; `None` where results come in the order of the documents.
