@@ -42,6 +42,12 @@ impl Explain {
         if let Some(near) = nearest(topic, names.iter().map(String::as_str)) {
             eprintln!("did you mean `{near}`?");
         }
+        let sign = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-';
+        if topic.contains('-') && topic.chars().all(sign) {
+            eprintln!(
+                "a fault code that is not the hub's own stands in `errors:` of a manifest, which says what it means"
+            );
+        }
         Ok(output::found())
     }
 }

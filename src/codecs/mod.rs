@@ -22,6 +22,7 @@ use crate::message::{Fault, Value};
 pub use charset::Charset;
 pub use json::json_documents;
 pub use stream::{LineEnd, MessageIs};
+pub use xml::{Namespaces, xml_documents};
 
 /// The formats a pipeline can name.
 pub static ALL: &[CodecKind] = &[json::KIND, ndjson::KIND, csv::KIND, fixed::KIND, xml::KIND];

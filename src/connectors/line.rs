@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{self, Reply};
+use super::answer::{Heard, Reply};
 use super::auth::Credentials;
 use super::connection::Connection;
 use super::forms::{self, Extra, Outgoing};
+use super::limits::{self, Gate};
 use super::manifest::{Call, Limits, Manifest, Request};
 use super::scope::View;
+use super::secrets::Secrets;
 use crate::clock::Clock;
-use crate::message::{Fault, Map, Text, Value};
+use crate::message::{Fault, Map, Next, Text, Value};
 use crate::protocols::Surroundings;
-use crate::protocols::http::{Client, ClientSettings};
+use crate::protocols::http::{Answer, Client, ClientSettings};
+
+/// How long the line rests after "too many requests" without a word of when.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// A connection's one way out, shared by all operations.
 pub struct Line {
@@ -23,6 +28,9 @@ pub struct Line {
     client: Client,
     clock: Clock,
     credentials: Credentials,
+    limits: Limits,
+    gate: Gate,
+    secrets: Secrets,
 }
 
 impl Line {
@@ -43,6 +51,9 @@ impl Line {
             settings: connection.settings.clone(),
             client: Client::new(&client, &surroundings.folder, clock.clone())?,
             credentials: Credentials::new(head.auth.as_ref(), &connection.name, surroundings)?,
+            gate: Gate::new(&limits, clock.clone()),
+            secrets: Secrets::of(&connection.manifest, &connection.settings),
+            limits,
             clock,
         })
     }
@@ -55,6 +66,7 @@ impl Line {
         let head = &self.manifest.head;
         let outgoing = forms::render(request, head, view, extra)?;
         let own = forms::is_own(request, &outgoing.url, head, view);
+        let _place = self.gate.enter().await;
         let mut first = true;
         loop {
             let mut proved = outgoing.clone();
@@ -63,29 +75,56 @@ impl Line {
                 true => Some(self.credentials.prove(&self.client, &mut proved, view).await?),
                 false => None,
             };
+            let secrets = self.secrets.and_proof(&outgoing.headers, &proved.headers);
             let answer = self.client.send(wire(proved)).await?;
             match proof {
                 Some(proof) if first && self.credentials.has_ended(answer.status.as_u16()) => {
                     self.credentials.forget(proof);
                     first = false;
                 }
-                _ => return answer::judge(request, &head.errors, answer, view, self.clock.now()),
+                _ => return self.judge(request, answer, view).map_err(|fault| secrets.hide(fault)),
             }
         }
     }
 
+    /// What the answer means, for the request and for the line.
+    fn judge(&self, request: &Request, answer: Answer, view: &View<'_>) -> Result<Reply, Fault> {
+        let now = self.clock.now();
+        let heard = Heard::read(request, answer);
+        if let Some(wait) = limits::exhausted(&self.limits, &heard.seen(view), now) {
+            self.gate.close(wait);
+        }
+        let status = heard.status();
+        let judged = heard.judge(&self.manifest.head.errors, view, now);
+        if let (429 | 503, Err(fault)) = (status, &judged)
+            && let Next::Retry { after } = fault.next()
+            && let Some(wait) = after.or_else(|| (status == 429).then_some(UNTOLD))
+        {
+            self.gate.close(wait);
+        }
+        judged
+    }
+
     /// Several requests in order; each sees the results of those before as `$calls.NAME`. Gives the results, and the last answer.
+    /// A call whose answer says that nothing is there has no result; inside `each` it is `null`.
+    ///
+    /// With an idempotency key, requests other than `get` carry it. Where there are several of them, each has its own:
+    /// `KEY-NAME`, and `KEY-NAME-INDEX` under `each`.
     ///
     /// # Errors
     /// The first fault, with the call's name in its place.
     pub async fn calls(&self, calls: &[Call], view: &View<'_>, extra: &Extra) -> Result<(Map, Reply), Fault> {
         let mut results = Map::new();
         let mut last = Reply::default();
+        let writing = calls.iter().filter(|call| call.request.get.is_none());
+        let alone = writing.count() <= 1;
         for call in calls {
-            let locals = with_calls(view.locals, &results);
+            let mut locals = view.locals.clone();
+            locals.insert("calls", results.clone());
             let view = view.with_locals(&locals);
-            let result = self.call(call, &view, extra, &mut last).await;
-            if let Some(result) = result.map_err(|fault| fault.at(format!("calls.{}", call.name)))? {
+            let keyed = keyed(extra, call, alone);
+            let result = self.call(call, &view, &keyed, &mut last).await;
+            if let Some(result) = result.map_err(|fault| fault.within(&format!("calls.{}", call.name)))? {
                 results.insert(call.name.clone(), result);
             }
         }
@@ -120,7 +159,8 @@ impl Line {
         }
         let mut results = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            results.push(self.one(call, &view.of_item(item, index), extra, last).await?.unwrap_or_default());
+            let extra = numbered(extra, index);
+            results.push(self.one(call, &view.of_item(item, index), &extra, last).await?.unwrap_or_default());
         }
         Ok(Some(results.into()))
     }
@@ -140,10 +180,22 @@ impl Line {
 /// Most requests of one `each`.
 const MOST_EACH: usize = 1000;
 
-fn with_calls(locals: &Map, results: &Map) -> Map {
-    let mut locals = locals.clone();
-    locals.insert("calls", results.clone());
-    locals
+/// What goes with a call's request. A page's address is nothing to a call.
+fn keyed(extra: &Extra, call: &Call, alone: bool) -> Extra {
+    let key = extra.idempotency.as_ref().filter(|_| call.request.get.is_none());
+    let idempotency = key.map(|(header, key)| match alone {
+        true => (header.clone(), key.clone()),
+        false => (header.clone(), format!("{key}-{}", call.name).into()),
+    });
+    Extra { address: None, idempotency }
+}
+
+fn numbered(extra: &Extra, index: usize) -> Extra {
+    let idempotency = extra.idempotency.as_ref();
+    Extra {
+        address: None,
+        idempotency: idempotency.map(|(header, key)| (header.clone(), format!("{key}-{index}").into())),
+    }
 }
 
 fn wire(outgoing: Outgoing) -> reqwest::Request {

@@ -384,6 +384,10 @@ choice! {
 
 settings! {
     /// One request: a method with its path, and at most one body.
+    ///
+    /// Values inside a path are written `url($.id)`: a `/` in one would make another path. A path made by a formula holds no `?`
+    /// and no segment `..`. Credentials and the manifest's `headers` go to the system alone: to the address of `base`, those of
+    /// the connection's settings, and those written here word for word; a whole address from data elsewhere is asked without.
     pub struct Request {
         /// GET this path, put behind `base`; a whole address stays as it is.
         get: Option<Template>,
@@ -426,7 +430,7 @@ settings! {
 
 settings! {
     /// A SOAP call: envelope, action, and the fault of the answer, which is a refusal unless `errors:` says otherwise. `$` is the
-    /// answer's `Body`.
+    /// answer's `Body`, names without prefixes.
     pub struct Soap {
         /// `SOAPAction`, or the `action` of SOAP 1.2.
         action: Option<Template>,
@@ -448,7 +452,7 @@ choice! {
 }
 
 settings! {
-    /// A GraphQL question. `$` is then the answer's `data`.
+    /// A GraphQL question. `$` is then the answer's `data`; for `errors:` it is the whole answer.
     pub struct GraphQl {
         /// The document.
         query: String,
@@ -458,7 +462,7 @@ settings! {
 }
 
 settings! {
-    /// A JSON-RPC 2.0 call.
+    /// A JSON-RPC 2.0 call. For `errors:`, `$` is the whole answer.
     pub struct JsonRpc {
         /// The method.
         method: Text,
@@ -468,7 +472,8 @@ settings! {
 }
 
 settings! {
-    /// OData 4 query options; each is written as OData writes it.
+    /// OData 4 query options; each is written as OData writes it. A list is joined by commas, of `filter` by `and`. Texts in a
+    /// filter stand between quotes, and a quote in one is written twice: `replace($.name, '''', '''''')`.
     pub struct OData {
         /// `$filter`
         filter: Option<Template>,
@@ -506,7 +511,7 @@ settings! {
         name: Text,
         /// Only where this holds; otherwise `$calls.NAME` is not there.
         when: Option<Condition>,
-        /// Once for each item of this list (`$item`), one after the other; the result is the list of results.
+        /// Once for each item of this list (`$item`), one after the other, at most 1,000; the result is the list of results.
         each: Option<Template>,
         /// The request.
         request: Request,
@@ -921,6 +926,7 @@ impl Manifest {
         let operations: Option<BTreeMap<Text, Operation>> = map.field(reader, "operations");
         let spans = map.node("operations").map(spans).unwrap_or_default();
         map.finish(reader);
+        super::check::check(node, reader);
         Some(Manifest { name: name.clone(), head: head?, operations: operations?, spans, revision: [0; 16] })
     }
 }

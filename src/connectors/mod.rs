@@ -7,10 +7,12 @@
 mod answer;
 mod auth;
 mod cases;
+mod check;
 mod connection;
 mod ends;
 mod forms;
 mod jobs;
+mod limits;
 mod line;
 mod listen;
 mod load;
@@ -20,6 +22,7 @@ mod poll;
 mod progress;
 mod read;
 mod scope;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;
 mod waits;
@@ -31,3 +34,4 @@ pub use ends::{source_shape, target_shape};
 pub use line::Line;
 pub use load::{Connectors, load};
 pub use manifest::{Manifest, Operation, OperationKind, shape};
+pub use read::Systems;

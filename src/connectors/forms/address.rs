@@ -31,7 +31,9 @@ pub fn of(
     let mut query = url.query().unwrap_or_default().to_owned();
     for (name, value) in pairs(request, view)? {
         let separator = if query.is_empty() { "" } else { "&" };
-        let _ = write!(query, "{separator}{}={}", encoded(&name), encoded(&value));
+        // `$` may stand in a query, and OData servers look for it.
+        let name = encoded(&name).replace("%24", "$");
+        let _ = write!(query, "{separator}{name}={}", encoded(&value));
     }
     url.set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
     Ok(url)
@@ -122,6 +124,26 @@ fn pairs(request: &Request, view: &View<'_>) -> Result<Vec<(Text, Text)>, Fault>
     for (name, template) in request.query.iter().flatten() {
         let place = format!("request.query.{name}");
         several(name, view.render(template, &place)?, &mut pairs).map_err(|fault| fault.at(place))?;
+    }
+    let Some(odata) = &request.odata else { return Ok(pairs) };
+    // OData 4.01 part 2, section 5.1: lists are separated by commas; conditions that must all hold are joined by `and`.
+    let options = [
+        ("$filter", &odata.filter, " and "),
+        ("$select", &odata.select, ","),
+        ("$expand", &odata.expand, ","),
+        ("$orderby", &odata.order_by, ","),
+        ("$top", &odata.top, ","),
+        ("$skip", &odata.skip, ","),
+    ];
+    for (name, template, between) in options {
+        let Some(template) = template else { continue };
+        let place = format!("request.odata.{name}");
+        let mut items = Vec::new();
+        several(&name.into(), view.render(template, &place)?, &mut items).map_err(|fault| fault.at(place))?;
+        let items: Vec<&str> = items.iter().map(|(_, item)| item.as_str()).collect();
+        if !items.is_empty() {
+            pairs.push((name.into(), items.join(between).into()));
+        }
     }
     Ok(pairs)
 }

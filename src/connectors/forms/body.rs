@@ -1,14 +1,29 @@
 //! What a request holds, and the content type that says so.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::address::{encoded, several};
+use super::{multipart, soap};
+use crate::codecs::{Namespaces, xml_documents};
 use crate::connectors::manifest::{GraphQl, JsonRpc, Request};
 use crate::connectors::scope::View;
 use crate::formula::Template;
 use crate::message::{Fault, Map, Text, Value, json};
 
-type Body = (Text, Bytes);
+pub struct Body {
+    pub content_type: Text,
+    pub bytes: Bytes,
+    /// A header that goes with it.
+    pub header: Option<(&'static str, Text)>,
+}
+
+impl Body {
+    pub fn new(content_type: impl Into<Text>, bytes: impl Into<Bytes>) -> Body {
+        Body { content_type: content_type.into(), bytes: bytes.into(), header: None }
+    }
+}
 
 /// The body; `None` where the request has none.
 pub fn of(request: &Request, view: &View<'_>) -> Result<Option<Body>, Fault> {
@@ -18,10 +33,20 @@ pub fn of(request: &Request, view: &View<'_>) -> Result<Option<Body>, Fault> {
     if let Some(fields) = &request.form {
         return form(fields, view).map(Some);
     }
+    if let Some(fields) = &request.multipart {
+        return multipart::of(fields, view).map(Some);
+    }
+    if let Some(template) = &request.xml {
+        let Some(document) = view.render(template, "request.xml")? else { return Ok(None) };
+        return xml(&document, "request.xml").map(|bytes| Some(Body::new("application/xml", bytes)));
+    }
+    if let Some(call) = &request.soap {
+        return soap::of(call, view).map(Some);
+    }
     if let Some(template) = &request.text {
         let content_type = request.content_type.clone().unwrap_or_else(|| "text/plain; charset=utf-8".into());
         let text = view.text(template, "request.text")?;
-        return Ok(text.map(|text| (content_type, Bytes::from(text.to_string()))));
+        return Ok(text.map(|text| Body::new(content_type, text.to_string())));
     }
     if let Some(question) = &request.graphql {
         return graphql(question, view).map(Some);
@@ -33,10 +58,15 @@ pub fn of(request: &Request, view: &View<'_>) -> Result<Option<Body>, Fault> {
 }
 
 fn json_body(value: &Value) -> Body {
-    ("application/json".into(), json::to_text(value).into())
+    Body::new("application/json", json::to_text(value))
 }
 
-fn form(fields: &std::collections::BTreeMap<Text, Template>, view: &View<'_>) -> Result<Body, Fault> {
+/// A map with one field, the root element, as the `xml` format writes it.
+pub fn xml(document: &Value, place: &str) -> Result<Bytes, Fault> {
+    xml_documents(Namespaces::Keep).encode(document).map_err(|fault| fault.within(place))
+}
+
+fn form(fields: &BTreeMap<Text, Template>, view: &View<'_>) -> Result<Body, Fault> {
     let mut pairs = Vec::new();
     for (name, template) in fields {
         let place = format!("request.form.{name}");
@@ -44,7 +74,7 @@ fn form(fields: &std::collections::BTreeMap<Text, Template>, view: &View<'_>) ->
     }
     let pairs: Vec<String> =
         pairs.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-    Ok(("application/x-www-form-urlencoded".into(), pairs.join("&").into()))
+    Ok(Body::new("application/x-www-form-urlencoded", pairs.join("&")))
 }
 
 fn graphql(question: &GraphQl, view: &View<'_>) -> Result<Body, Fault> {

@@ -1,9 +1,12 @@
 //! A request of a manifest → what goes over the wire.
 //!
-//! `address` decides where it goes, `body` what it holds; this file puts both and the headers together.
+//! `address` decides where it goes, `body` what it holds (with `multipart` and `soap`); this file puts both and the headers
+//! together.
 
 mod address;
 mod body;
+mod multipart;
+mod soap;
 
 use std::fmt;
 
@@ -56,9 +59,12 @@ pub fn render(request: &Request, head: &ManifestHead, view: &View<'_>, extra: &E
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
     }
     let body = match body::of(request, view)? {
-        Some((content_type, body)) => {
-            headers.insert(CONTENT_TYPE, header_value("content-type", &content_type)?);
-            body
+        Some(body) => {
+            headers.insert(CONTENT_TYPE, header_value("content-type", &body.content_type)?);
+            if let Some((name, text)) = body.header {
+                put_header(&mut headers, name, Some(text))?;
+            }
+            body.bytes
         }
         None => Bytes::new(),
     };
@@ -134,3 +140,6 @@ fn header_value(name: &str, text: &str) -> Result<HeaderValue, Fault> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests;
