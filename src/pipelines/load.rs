@@ -7,9 +7,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
+use super::spec::Names;
 use crate::config::{Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Severity, Span, parse};
 use crate::message::Text;
-use crate::steps::{CsvTables, TableNames, read_tables};
+use crate::steps::{ConnectionNames, CsvTables, read_tables};
 
 /// Everything a hub's folder says.
 pub struct Configuration {
@@ -58,7 +59,9 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let hub = read_hub(folder, &mut reader);
     let (tables, names) = read_tables(folder, &mut reader);
     reader.tables = Some(names.files.clone());
-    let pipelines = read_pipelines(folder, &mut reader, &names);
+    let connections = ConnectionNames::default();
+    let known = Names { tables: &names, connections: &connections };
+    let pipelines = read_pipelines(folder, &mut reader, known);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);
     let configuration = match (hub, pipelines) {
@@ -106,21 +109,21 @@ fn read_hub(folder: &Path, reader: &mut Reader<'_>) -> Option<HubSettings> {
 fn read_pipelines(
     folder: &Path,
     reader: &mut Reader<'_>,
-    tables: &TableNames,
+    names: Names<'_>,
 ) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
-    let mut names: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
+    let mut folders: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
         .map(|entries| {
             let folders = entries.flatten().filter(|entry| entry.path().is_dir());
             folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         })
         .unwrap_or_default();
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    names.retain(|name| is_pipeline(folder, name, reader));
+    folders.retain(|name| !name.starts_with('.'));
+    folders.sort();
+    folders.retain(|name| is_pipeline(folder, name, reader));
     let mut whole = true;
     let mut pipelines = BTreeMap::new();
-    for name in names {
-        match read_pipeline(folder, &name, reader, tables) {
+    for name in folders {
+        match read_pipeline(folder, &name, reader, names) {
             Some(pipeline) => drop(pipelines.insert(Text::from(name), Arc::new(pipeline))),
             None => whole = false,
         }
@@ -169,7 +172,7 @@ fn check_between(pipelines: &BTreeMap<Text, Arc<Pipeline>>, reader: &mut Reader<
     }
 }
 
-fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &TableNames) -> Option<Pipeline> {
+fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, names: Names<'_>) -> Option<Pipeline> {
     let relative = Path::new("pipelines").join(name);
     let node = read_yaml(folder, &relative.join("pipeline.yaml"), reader)?;
     if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
@@ -179,7 +182,7 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
         return None;
     }
     reader.resolved = [0; 32];
-    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), tables)?;
+    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), names)?;
     pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"), &reader.resolved);
     Some(pipeline)
 }

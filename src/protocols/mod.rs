@@ -4,6 +4,7 @@
 //! message and says what to do after a fault. Siblings do not know each other.
 
 pub mod amqp;
+mod connections;
 pub mod file;
 pub mod http;
 pub mod raccord;
@@ -25,6 +26,8 @@ use crate::codecs::Codec;
 use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
+
+pub use connections::{Connections, NoConnections};
 
 /// The protocols a pipeline can name, in the order of the reference page.
 pub static ALL: &[&ProtocolKind] = &[&amqp::KIND, &file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
@@ -89,6 +92,8 @@ pub struct Surroundings {
     pub routes: Arc<http::Routes>,
     /// The other pipelines, by name.
     pub pipelines: Arc<dyn Pipelines>,
+    /// The connections to systems.
+    pub connections: Arc<dyn Connections>,
 }
 
 /// The hub's pipelines, as the `raccord` protocol sees them.

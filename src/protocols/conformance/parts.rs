@@ -46,6 +46,7 @@ pub fn surroundings(folder: &Path) -> Surroundings {
         folder: folder.to_owned(),
         routes: Arc::new(http::Routes::default()),
         pipelines: Arc::new(NoPipelines),
+        connections: Arc::new(crate::protocols::NoConnections),
     }
 }
 

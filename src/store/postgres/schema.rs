@@ -58,6 +58,9 @@ const STEPS: &[&str] = &["
     CREATE TABLE instance (id text PRIMARY KEY, name text NOT NULL, revision text NOT NULL, wants text[] NOT NULL,
         seen timestamptz NOT NULL, dies timestamptz NOT NULL) WITH (fillfactor = 50);
     CREATE TABLE mark (process uuid PRIMARY KEY, last bigint NOT NULL, at timestamptz NOT NULL) WITH (fillfactor = 50);
+", "
+    CREATE TABLE answers (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, message uuid NOT NULL, place text NOT NULL,
+        answer text, at bigint NOT NULL, UNIQUE (message, place));
 "];
 
 /// Takes the steps the schema has not taken; of several instances one does, and the others wait for it.

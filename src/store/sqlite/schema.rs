@@ -33,4 +33,7 @@ pub const MIGRATIONS: &[&str] = &["
 ", "
     ALTER TABLE claim ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE settled (entry BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    CREATE TABLE answers (number INTEGER PRIMARY KEY, message BLOB NOT NULL, place TEXT NOT NULL, answer TEXT,
+        at INTEGER NOT NULL, UNIQUE (message, place));
 "];
