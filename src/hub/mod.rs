@@ -33,8 +33,8 @@ use crate::clock::Clock;
 use crate::config::{Environment, HubSettings};
 use crate::message::{Fault, Text};
 use crate::pipelines::{Calls, Configuration, Loaded, Memory, Works, load};
-use crate::protocols::{NoConnections, Surroundings};
 use crate::protocols::http::Routes;
+use crate::protocols::{NoConnections, Surroundings};
 use crate::store::Retention;
 use crate::telemetry::Metrics;
 

@@ -66,8 +66,7 @@ impl Hub {
     pub(super) async fn adopt(&self, configuration: Configuration) -> Result<Changes, StartError> {
         // With answers of their own: what a connection said before it was changed is not its answer now.
         let calls = Calls::new(self.surroundings.connections.clone(), self.works.clock.clone());
-        let works =
-            Works { tables: configuration.tables.clone(), calls: Arc::new(calls), ..self.works.clone() };
+        let works = Works { tables: configuration.tables.clone(), calls: Arc::new(calls), ..self.works.clone() };
         let mut changes = Changes { needs_restart: self.needs_restart(&configuration), ..Changes::default() };
         let mut opened = Vec::new();
         for (name, pipeline) in &configuration.pipelines {

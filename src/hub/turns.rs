@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::{Environment, QueueSettings};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::pipelines::{Calls, Configuration, Memory, Works, load};
-use crate::protocols::{NoConnections, Surroundings};
 use crate::protocols::http::Routes;
+use crate::protocols::{NoConnections, Surroundings};
 use crate::queue::embedded::Scratch;
 use crate::steps::{Group, GroupKey};
 use crate::store::{

@@ -375,7 +375,8 @@ struct CaseState {
 impl CaseAnswer {
     /// What is wrong with it.
     fn unsound(&self, index: usize) -> Option<String> {
-        let said = [self.returns.is_some(), self.missing, self.fault.is_some()].into_iter().filter(|said| *said).count();
+        let said =
+            [self.returns.is_some(), self.missing, self.fault.is_some()].into_iter().filter(|said| *said).count();
         let what = match (&self.table, &self.operation) {
             (Some(_), Some(_)) | (None, None) => "one of `table` and `operation` says what it answers",
             (Some(_), None) if self.returns.as_ref().is_none_or(|returns| returns.0.as_map().is_none()) => {
@@ -410,7 +411,6 @@ impl CaseAnswer {
     }
 }
 
-
 impl<'c> CaseWorld<'c> {
     fn new(case: &'c Case) -> CaseWorld<'c> {
         CaseWorld { answers: &case.answers, state: Mutex::default() }
@@ -430,8 +430,10 @@ impl<'c> CaseWorld<'c> {
             }
             None => {
                 let Call { connection, operation, input, .. } = call;
-                let said = format!("`{operation}` of `{connection}` is called with {input}, and `answers` says nothing of it");
-                let add = format!("add `- {{ operation: {operation}, with: {input}, returns: ... }}`, or `missing: true`");
+                let said =
+                    format!("`{operation}` of `{connection}` is called with {input}, and `answers` says nothing of it");
+                let add =
+                    format!("add `- {{ operation: {operation}, with: {input}, returns: ... }}`, or `missing: true`");
                 state.unanswered.push(format!("{said}: {add}"));
                 Err(Fault::refuse("CALL-CASE", said))
             }
@@ -480,7 +482,82 @@ impl World for CaseWorld<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, parse, render};
     use crate::message::json;
+    use crate::pipelines::{Names, load};
+    use crate::queue::embedded::Scratch;
+    use crate::steps::{ConnectionNames, TableNames};
+
+    const CALLS: &str = "\
+about: Orders, with what the ERP knows.
+order_by: none
+dedupe: none
+on_error: { retry: [5s] }
+from: { protocol: raccord, format: json }
+steps:
+  - call: { connection: erp, operation: product.find, each: $.l, with: { gtin: $item.g }, into: a, missing: leave_out, otherwise: unknown }
+to: { out: { protocol: file, folder: out, name: x.json, format: json } }
+";
+
+    /// How a case with these `answers` differs, for an order of these lines.
+    async fn calls(answers: &str, lines: &str, expect: &str) -> Vec<String> {
+        let scratch = Scratch::make();
+        std::fs::create_dir_all(scratch.0.join("config")).expect("folders can be made");
+        std::fs::write(scratch.0.join("config/raccord.yaml"), "name: test\n").expect("files can be written");
+        let environment = Environment { only: Some(BTreeMap::default()), folder: scratch.0.clone() };
+        let configuration = load(&scratch.0, &environment).configuration.expect("the hub is right");
+        let files = Files::default();
+        let mut reader = Reader::new(&files, &environment);
+        let operations = [("product.find".into(), true)].into_iter().collect();
+        let connections = ConnectionNames([("erp".into(), operations)].into_iter().collect());
+        let names = Names { tables: &TableNames::default(), connections: &connections };
+        let mut node = |text: &str| {
+            let file = files.add("x.yaml", text);
+            parse(file, &files.text(file), &mut Vec::new()).expect("this is YAML")
+        };
+        let (pipeline, case) =
+            (node(CALLS), node(&format!("about: x\ngiven: {{ l: {lines} }}\nanswers: {answers}\nexpect: {expect}\n")));
+        let pipeline = Pipeline::read("orders", &pipeline, &mut reader, &scratch.0, names);
+        let case = Case::read(&case, &mut reader);
+        let said = render(&files, &reader.problems, false);
+        let (pipeline, case) = (pipeline.unwrap_or_else(|| panic!("{said}")), case.unwrap_or_else(|| panic!("{said}")));
+        run_case(&configuration, &Arc::new(pipeline), Path::new("pipelines/orders"), &case).await
+    }
+
+    #[tokio::test]
+    async fn calls_are_answered_in_the_order_of_what_fits() {
+        let nothing: [&str; 0] = [];
+        let answers = "[{ operation: product.find, with: { gtin: '1' }, returns: { name: Lamp } }, \
+            { operation: product.find, connection: erp, missing: true }, { operation: product.find, returns: last }]";
+        let expect = "{ out: [{ document: { l: [{ g: '1', a: { name: Lamp } }, { g: '2' }, { g: '3', a: last }, { g: '4', a: last }] } }] }";
+        let lines = "[{ g: '1' }, { g: '2' }, { g: '3' }, { g: '4' }]";
+        assert_eq!(calls(answers, lines, expect).await, nothing);
+        let away = "[{ operation: product.find, fault: reconnect }]";
+        assert_eq!(calls(away, "[{ g: '1' }]", "{ out: [{ document: { l: [{ a: unknown }] } }] }").await, nothing);
+        let refused = "[{ operation: product.find, fault: refuse }]";
+        assert_eq!(calls(refused, "[{ g: '1' }]", "{ dead: [{ step: 'steps[0] call' }] }").await, nothing);
+    }
+
+    #[tokio::test]
+    async fn a_call_without_an_answer_fails_the_case() {
+        let told =
+            calls("[{ operation: product.find, with: { gtin: '2' }, missing: true }]", "[{ g: '1' }]", "{}").await;
+        assert_eq!(
+            told,
+            [
+                r#"`product.find` of `erp` is called with {"gtin":"1"}, and `answers` says nothing of it: add `- { operation: product.find, with: {"gtin":"1"}, returns: ... }`, or `missing: true`"#
+            ]
+        );
+        let unsound = calls("[{ returns: 1 }, { table: t }, { operation: o }]", "[]", "{}").await;
+        assert_eq!(
+            unsound,
+            [
+                "answers[0]: one of `table` and `operation` says what it answers",
+                "answers[1]: a `table` needs `returns` with a row: a map of its columns",
+                "answers[2]: an `operation` needs one of `returns`, `missing: true` and `fault`",
+            ]
+        );
+    }
 
     fn check(expect: &str, actual: &str, differences: &[&str]) {
         let read = |text: &str| json::read(text.as_bytes()).expect("the test writes JSON");

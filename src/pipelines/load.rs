@@ -106,11 +106,7 @@ fn read_hub(folder: &Path, reader: &mut Reader<'_>) -> Option<HubSettings> {
     HubSettings::read_checked(&node, reader)
 }
 
-fn read_pipelines(
-    folder: &Path,
-    reader: &mut Reader<'_>,
-    names: Names<'_>,
-) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
+fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, names: Names<'_>) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
     let mut folders: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
         .map(|entries| {
             let folders = entries.flatten().filter(|entry| entry.path().is_dir());

@@ -33,7 +33,7 @@ pub use load::{Configuration, Loaded, load, load_hub, refuses};
 pub use mask::{mask, pseudonym};
 pub use memory::Memory;
 pub use relay::Relay;
-pub use spec::{Dedupe, Destination, OnError, OrderBy, Pipeline, Then, shape};
+pub use spec::{Dedupe, Destination, Names, OnError, OrderBy, Pipeline, Then, shape};
 pub use stage::Stage;
 
 use std::sync::Arc;

@@ -258,9 +258,9 @@ impl Pipeline {
             }
         };
         let no_steps = || Some(Steps::default());
-        let steps = map.node("steps").map_or_else(no_steps, |node| {
-            Steps::read(node, reader, &names.place(name, "steps", folder))
-        });
+        let steps = map
+            .node("steps")
+            .map_or_else(no_steps, |node| Steps::read(node, reader, &names.place(name, "steps", folder)));
         let defaults = head.as_ref().map_or_else(OnError::default, |head| OnError::of(head.on_error.as_ref()));
         let to = map.node("to");
         let destinations = match to {

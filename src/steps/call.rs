@@ -190,7 +190,9 @@ impl Caller {
     fn not_found(&self, input: Option<&Value>) -> Fault {
         let Caller { connection, operation, .. } = self;
         let said = match input {
-            None => format!("nothing to ask `{operation}` of `{connection}` for: the optional path of `with` finds nothing"),
+            None => {
+                format!("nothing to ask `{operation}` of `{connection}` for: the optional path of `with` finds nothing")
+            }
             Some(input) => {
                 let text = json::to_text(input);
                 let shown: String = text.chars().take(SHOWN).collect();
@@ -213,12 +215,17 @@ mod tests {
     fn an_answer_is_put_into_the_document_or_its_items() {
         let one = format!("{STEP} }}");
         check(&one, r#"{"g":"111"}"#, r#"{"g":"111","article":{"name":"Lamp"}}"#);
-        let each = "- call: { connection: erp, operation: product.find, each: $.l, with: { gtin: $item.g }, into: article }";
+        let each =
+            "- call: { connection: erp, operation: product.find, each: $.l, with: { gtin: $item.g }, into: article }";
         let expect = r#"{"l":[{"g":"111","article":{"name":"Lamp"}},{"g":"111","article":{"name":"Lamp"}}]}"#;
         check(each, r#"{"l":[{"g":"111"},{"g":"111"}]}"#, expect);
         let whole = "- call: { connection: erp, operation: product.find, each: $.l, into: article }";
         check(whole, r#"{"l":[{"gtin":"111"}]}"#, r#"{"l":[{"gtin":"111","article":{"name":"Lamp"}}]}"#);
-        check("- call: { connection: erp, operation: product.find, into: a }", r#"{"gtin":"111"}"#, r#"{"gtin":"111","a":{"name":"Lamp"}}"#);
+        check(
+            "- call: { connection: erp, operation: product.find, into: a }",
+            r#"{"gtin":"111"}"#,
+            r#"{"gtin":"111","a":{"name":"Lamp"}}"#,
+        );
         let texts = "- call: { connection: erp, operation: product.find, each: $.l, with: { gtin: $item }, into: a }";
         check(texts, r#"{"l":["111"]}"#, "CALL-PLACE (steps[0] call, $.l[0])");
     }
@@ -287,6 +294,9 @@ mod tests {
             "- call: { connection: erp, operation: sale.post, into: x }",
             "1:39 `sale.post` does more than read: it cannot be called; a call may be repeated, so it changes nothing; those of `erp` that read: product.find, stock.list; what writes is a destination in `to`",
         );
-        refused("- call: { connection: erp, operation: product.find, into: x, within: 1h }", "1:70 `within` is more than");
+        refused(
+            "- call: { connection: erp, operation: product.find, into: x, within: 1h }",
+            "1:70 `within` is more than",
+        );
     }
 }

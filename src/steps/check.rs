@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 
 use super::{
-    Answer, Ask, Call, ConnectionNames, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames, World, read_tables,
+    Answer, Ask, Call, ConnectionNames, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames,
+    World, read_tables,
 };
 use crate::config::{Environment, Files, Problem, Reader, parse};
 use crate::formula::{Meta, Scope};
@@ -68,7 +69,13 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
     let names = tables().1;
     reader.tables = Some(names.files.clone());
     let folder = sample_folder().join("pipelines/web-order");
-    let place = StepPlace { pipeline: "web-order", step: "steps", folder: &folder, tables: &names, connections: &connections() };
+    let place = StepPlace {
+        pipeline: "web-order",
+        step: "steps",
+        folder: &folder,
+        tables: &names,
+        connections: &connections(),
+    };
     let file = files.add("pipelines/web-order/pipeline.yaml", yaml);
     let node = parse(file, yaml, &mut reader.problems);
     let steps = node.and_then(|node| Steps::read(&node, &mut reader, &place));
@@ -139,6 +146,9 @@ fn tables() -> (CsvTables, TableNames) {
     tables
 }
 
+/// What a protocol says.
+const AWAY: &str = "HTTP-CONNECT";
+
 /// An ERP that can be asked for products, and takes orders.
 fn connections() -> ConnectionNames {
     let operations = [("product.find", true), ("stock.list", true), ("sale.post", false)];
@@ -170,7 +180,7 @@ impl World for Sample {
             Ask::Call(call) => match call.input.as_map().and_then(|input| input.get("gtin")).and_then(Value::as_text) {
                 Some("111") => Answer::Called(Some([("name", "Lamp")].into_iter().collect::<Map>().into())),
                 Some("away") => {
-                    let away = Fault::reconnect("HTTP-CONNECT", "the ERP cannot be reached");
+                    let away = Fault::reconnect(AWAY, "the ERP cannot be reached");
                     Answer::Called(Some(call.fall_back(away)?))
                 }
                 _ => Answer::Called(None),

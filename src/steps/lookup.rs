@@ -115,9 +115,8 @@ impl Step for Lookup {
                 _ => Ok(row.map(Value::Map)),
             }
         })?;
-        self.enrich.put(&mut document, rows, |said| {
-            Fault::refuse("LOOKUP-PLACE", format!("the row cannot be put {said}"))
-        })?;
+        self.enrich
+            .put(&mut document, rows, |said| Fault::refuse("LOOKUP-PLACE", format!("the row cannot be put {said}")))?;
         out.push(document)
     }
 }

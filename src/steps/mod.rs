@@ -266,7 +266,10 @@ pub trait World: Send + Sync {
 
 /// A step was not told what it asked for.
 fn unanswered(verb: &str) -> Fault {
-    Fault::misconfigured("STEP-ANSWER", format!("what a `{verb}` asked for was not answered; this is a defect of raccord"))
+    Fault::misconfigured(
+        "STEP-ANSWER",
+        format!("what a `{verb}` asked for was not answered; this is a defect of raccord"),
+    )
 }
 
 fn too_many_calls() -> Fault {

@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Answer, Ask, Call, Context, Effect, Group, GroupKey, MAX_CALLS, Outcome, Step, World, too_many_calls, unanswered};
+use super::{
+    Answer, Ask, Call, Context, Effect, Group, GroupKey, MAX_CALLS, Outcome, Step, World, too_many_calls, unanswered,
+};
 use crate::formula::Condition;
 use crate::message::{Fault, Map, Text, Value};
 

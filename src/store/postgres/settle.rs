@@ -20,7 +20,9 @@ use crate::queue::embedded::{nanoseconds, timestamp};
 use crate::queue::waiting::Change;
 use crate::queue::{Entry, EntryRef, NewEntry};
 use crate::store::hops::{self, Page};
-use crate::store::{Accepted, AnswerWrite, DeadLetter, Fence, GroupWrite, Intake, Retry, RowWrite, Settlement, Stored, repeats};
+use crate::store::{
+    Accepted, AnswerWrite, DeadLetter, Fence, GroupWrite, Intake, Retry, RowWrite, Settlement, Stored, repeats,
+};
 
 /// Come back after: the quota may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);

@@ -29,7 +29,8 @@ const JOURNAL: &str =
     RETURNING 1";
 const CLAIMS: &str = "DELETE FROM claim WHERE key IN (SELECT key FROM claim WHERE until <= $1 ORDER BY until LIMIT $2
     FOR UPDATE SKIP LOCKED) RETURNING 1";
-const ANSWERS: &str = "DELETE FROM answers WHERE number IN (SELECT number FROM answers ORDER BY number LIMIT $2) AND at <= $1
+const ANSWERS: &str =
+    "DELETE FROM answers WHERE number IN (SELECT number FROM answers ORDER BY number LIMIT $2) AND at <= $1
     RETURNING 1";
 const SETTLED: &str =
     "DELETE FROM settled WHERE entry IN (SELECT entry FROM settled WHERE at <= $1 ORDER BY at LIMIT $2)
