@@ -511,7 +511,7 @@ to: { out: { protocol: file, folder: out, name: x.json, format: json } }
         let operations = [("product.find".into(), true)].into_iter().collect();
         let connections = ConnectionNames([("erp".into(), operations)].into_iter().collect());
         let names = Names { tables: &TableNames::default(), connections: &connections };
-        let mut node = |text: &str| {
+        let node = |text: &str| {
             let file = files.add("x.yaml", text);
             parse(file, &files.text(file), &mut Vec::new()).expect("this is YAML")
         };

@@ -98,8 +98,8 @@ impl Connections for Erp {
         self.under_way(1);
         let count = *self.waits_for.lock().expect("no test panics here");
         let mut peak = self.peak.subscribe();
-        let reached = timeout(PATIENCE, peak.wait_for(|peak| *peak >= count)).await;
-        assert!(reached.is_ok(), "{count} questions under way never came");
+        let reached = timeout(PATIENCE, peak.wait_for(|peak| *peak >= count)).await.is_ok();
+        assert!(reached, "{count} questions under way never came");
         let does = self.does.lock().expect("no test panics here").get(&question).cloned();
         if let Some(Does::Hangs) = does {
             std::future::pending::<()>().await;
