@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::Pipeline;
 use super::spec::Names;
 use crate::config::{Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Severity, Span, parse};
+use crate::connectors::{self, Connectors};
 use crate::message::Text;
 use crate::steps::{ConnectionNames, CsvTables, read_tables};
 
@@ -17,6 +18,7 @@ pub struct Configuration {
     pub folder: PathBuf,
     pub hub: HubSettings,
     pub tables: Arc<CsvTables>,
+    pub connectors: Arc<Connectors>,
     pub pipelines: BTreeMap<Text, Arc<Pipeline>>,
 }
 
@@ -59,14 +61,16 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let hub = read_hub(folder, &mut reader);
     let (tables, names) = read_tables(folder, &mut reader);
     reader.tables = Some(names.files.clone());
-    let connections = ConnectionNames::default();
-    let known = Names { tables: &names, connections: &connections };
+    let connectors = connectors::load(folder, &mut reader);
+    let connections = connection_names(&connectors);
+    let known = Names { tables: &names, connections: &connections, connectors: &connectors };
     let pipelines = read_pipelines(folder, &mut reader, known);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);
     let configuration = match (hub, pipelines) {
         (Some(hub), Some(pipelines)) if !failed => {
-            Some(Configuration { folder: folder.to_owned(), hub, tables: Arc::new(tables), pipelines })
+            let (tables, connectors) = (Arc::new(tables), Arc::new(connectors));
+            Some(Configuration { folder: folder.to_owned(), hub, tables, connectors, pipelines })
         }
         _ => None,
     };
@@ -128,6 +132,15 @@ fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, names: Names<'_>) -> O
     whole.then_some(pipelines)
 }
 
+/// The connections that a `call` may name, and which of their operations read.
+fn connection_names(connectors: &Connectors) -> ConnectionNames {
+    let names = connectors.connections.iter().map(|(name, connection)| {
+        let operations = connection.manifest.operations.iter();
+        (name.clone(), operations.map(|(name, operation)| (name.clone(), operation.kind().word() == "read")).collect())
+    });
+    ConnectionNames(names.collect())
+}
+
 /// Whether a folder in `pipelines/` holds a pipeline; one that does not is told, since nothing in it runs.
 fn is_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>) -> bool {
     let relative = Path::new("pipelines").join(name);
@@ -179,6 +192,13 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, names: Name
     }
     reader.resolved = [0; 32];
     let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), names)?;
+    if pipeline.all_steps().any(|steps| steps.has("call")) {
+        // Steps name connections where nothing is left of them to see: whatever changes in one may matter.
+        for connection in names.connectors.connections.values() {
+            let hash = Sha256::new().chain_update(reader.resolved).chain_update(connection.manifest.revision);
+            reader.resolved = hash.chain_update(connection.revision).finalize().into();
+        }
+    }
     pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"), &reader.resolved);
     Some(pipeline)
 }

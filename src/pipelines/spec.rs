@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::codecs::{self, Codec};
 use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Span, StructShape, choice, settings};
+use crate::connectors::{self, Connectors};
 use crate::formula::Template;
 use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
@@ -222,7 +223,8 @@ pub fn shape() -> Shape {
 }
 
 fn source_shape() -> Shape {
-    protocols::source_shape(&codecs::format_fields())
+    let wire = protocols::source_shape(&codecs::format_fields());
+    Shape::Either(vec![wire, Shape::Struct(connectors::source_shape())])
 }
 
 fn destinations_shape() -> Shape {
@@ -233,8 +235,9 @@ fn destination_shape() -> Shape {
     let mut fields = DestinationHead::fields();
     let about = "What is done to each message for this destination only.";
     fields.push(Field { name: "steps", about, shape: steps::steps_shape, default: None, required: false });
+    let connected = connectors::target_shape().and(fields.clone());
     fields.extend(codecs::format_fields());
-    protocols::target_shape(&fields)
+    Shape::Either(vec![protocols::target_shape(&fields), Shape::Struct(connected)])
 }
 
 impl Pipeline {
@@ -249,7 +252,7 @@ impl Pipeline {
         let mut map = reader.map(node)?;
         let head: Option<PipelineHead> = map.flat(reader);
         let from = match map.node("from") {
-            Some(from) => read_source(from, reader),
+            Some(from) => read_source(from, reader, names.connectors),
             None => {
                 reader
                     .error(map.span.part(0, 1), "`from` is missing")
@@ -352,6 +355,7 @@ impl OnError {
 pub struct Names<'a> {
     pub tables: &'a TableNames,
     pub connections: &'a ConnectionNames,
+    pub connectors: &'a Connectors,
 }
 
 impl<'a> Names<'a> {
@@ -368,8 +372,17 @@ struct Place<'a> {
     defaults: &'a OnError,
 }
 
-fn read_source(node: &Node, reader: &mut Reader<'_>) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
+fn read_source(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    connectors: &Connectors,
+) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
     let mut map = reader.map(node)?;
+    if map.node("connection").is_some() {
+        let source = connectors.read_source(&mut map, reader);
+        map.finish(reader);
+        return Some((source?, codecs::json_documents()));
+    }
     let source = protocols::read_source(&mut map, reader);
     let codec = codecs::read_format(&mut map, reader);
     map.finish(reader);
@@ -398,8 +411,10 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
         Some(node) => Steps::read(node, reader, &steps_place),
         None => Some(Steps::default()),
     };
-    let target = protocols::read_target(&mut map, reader);
-    let codec = codecs::read_format(&mut map, reader);
+    let (target, codec) = match map.node("connection") {
+        Some(_) => (place.names.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
+        None => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
+    };
     map.finish(reader);
     if let (Some(steps), Some(at)) = (&steps, node.field("steps"))
         && steps.has("aggregate")

@@ -16,6 +16,7 @@ use super::super::reply::reply;
 use super::super::spec::Names;
 use super::*;
 use crate::config::{Environment, Files, QueueSettings, Reader, parse, render};
+use crate::connectors::Connectors;
 use crate::formula::Scope;
 use crate::message::Map;
 use crate::pipelines::{Condition, Gate, Memory, Pipeline, Stage, replay};
@@ -151,7 +152,7 @@ fn read(yaml: &str) -> Pipeline {
     let node = parse(file, &files.text(file), &mut reader.problems).expect("this is YAML");
     let operations = ["product.find", "stock.list"].map(|name| (name.into(), true)).into_iter().collect();
     let connections = ConnectionNames([("erp".into(), operations)].into_iter().collect());
-    let names = Names { tables: &TableNames::default(), connections: &connections };
+    let names = Names { tables: &TableNames::default(), connections: &connections, connectors: &Connectors::default() };
     let pipeline = Pipeline::read("web-order", &node, &mut reader, std::path::Path::new("."), names);
     pipeline.filter(|_| !reader.has_errors()).unwrap_or_else(|| panic!("{}", render(&files, &reader.problems, false)))
 }
