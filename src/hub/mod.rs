@@ -32,9 +32,9 @@ pub use reload::Changes;
 use crate::clock::Clock;
 use crate::config::{Environment, HubSettings};
 use crate::message::{Fault, Text};
-use crate::pipelines::{Configuration, Loaded, Memory, Works, load};
-use crate::protocols::Surroundings;
+use crate::pipelines::{Calls, Configuration, Loaded, Memory, Works, load};
 use crate::protocols::http::Routes;
+use crate::protocols::{NoConnections, Surroundings};
 use crate::store::Retention;
 use crate::telemetry::Metrics;
 
@@ -124,6 +124,7 @@ impl Hub {
             routes: Arc::new(Routes::default()),
             pipelines: registry.clone(),
             vault: works.engine.store.clone(),
+            connections: Arc::new(NoConnections),
         };
         let hub = Arc::new(Hub {
             settings: configuration.hub.clone(),
@@ -226,6 +227,7 @@ pub(crate) async fn open_works(configuration: &Configuration, options: &Options)
         clock: options.clock.clone(),
         metrics,
         tables: configuration.tables.clone(),
+        calls: Arc::new(Calls::new(Arc::new(NoConnections), options.clock.clone())),
         memory: Arc::new(Memory::new(queue.memory.bytes())),
         quota: u64::from(queue.quota),
     })

@@ -9,7 +9,7 @@ use super::running::{Opened, Running};
 use super::{Hub, LoadedProblems, StartError, declare};
 use crate::config::{HubSettings, Secret};
 use crate::message::{Map, Text, Value};
-use crate::pipelines::{Configuration, Works, load};
+use crate::pipelines::{Calls, Configuration, Works, load};
 
 /// What a reload changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,9 @@ impl Hub {
 
     /// Makes the running pipelines those of `configuration`.
     pub(super) async fn adopt(&self, configuration: Configuration) -> Result<Changes, StartError> {
-        let works = Works { tables: configuration.tables.clone(), ..self.works.clone() };
+        // With answers of their own: what a connection said before it was changed is not its answer now.
+        let calls = Calls::new(self.surroundings.connections.clone(), self.works.clock.clone());
+        let works = Works { tables: configuration.tables.clone(), calls: Arc::new(calls), ..self.works.clone() };
         let mut changes = Changes { needs_restart: self.needs_restart(&configuration), ..Changes::default() };
         let mut opened = Vec::new();
         for (name, pipeline) in &configuration.pipelines {

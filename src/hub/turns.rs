@@ -16,9 +16,9 @@ use super::supervise::Doing;
 use crate::clock::Clock;
 use crate::config::{Environment, QueueSettings};
 use crate::message::{Fault, Map, MessageId, Text, Value};
-use crate::pipelines::{Configuration, Memory, Works, load};
-use crate::protocols::Surroundings;
+use crate::pipelines::{Calls, Configuration, Memory, Works, load};
 use crate::protocols::http::Routes;
+use crate::protocols::{NoConnections, Surroundings};
 use crate::queue::embedded::Scratch;
 use crate::steps::{Group, GroupKey};
 use crate::store::{
@@ -138,6 +138,10 @@ impl Store for Fenced {
         self.store.row(table, key, now).await
     }
 
+    async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
+        self.store.answers(message).await
+    }
+
     async fn group(&self, key: &GroupKey) -> Result<Group, Fault> {
         self.store.group(key).await
     }
@@ -237,6 +241,7 @@ impl Shop {
             clock,
             metrics: Metrics::default(),
             tables: configuration.tables.clone(),
+            calls: Arc::new(Calls::new(Arc::new(NoConnections), Clock::real())),
             memory: Arc::new(Memory::new(1 << 20)),
             quota: 1000,
         };
@@ -251,6 +256,7 @@ impl Shop {
             routes: Arc::new(Routes::default()),
             pipelines: Arc::new(super::Registry::default()),
             vault: self.store.clone(),
+            connections: Arc::new(NoConnections),
         };
         let works = Works { metrics: Metrics::default(), ..self.works.clone() };
         let opened = Opened::open(&self.configuration.pipelines["prices"], &works, &surroundings);

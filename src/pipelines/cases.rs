@@ -3,7 +3,7 @@
 //! The middle of the pipeline is the one production runs; the ends are stood in for: bytes come from the case, and what would
 //! be delivered is compared. Every document expected must be *contained* in the actual one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,11 +14,11 @@ use jiff::Timestamp;
 use super::process::{Routed, Work, decode, process, remembered};
 use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
-use crate::config::{Data, Files, Problem, Reader, Setting, Shape, settings};
+use crate::config::{Data, Files, Problem, Reader, Setting, Shape, choice, settings};
 use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, contained};
 use crate::protocols::{Delivery, Prepared, Target};
-use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, Row, World};
+use crate::steps::{Answer, Ask, Call, Context, Effect, Group, GroupKey, Row, World};
 
 settings! {
     /// A test of a pipeline: given this message, expect these outputs.
@@ -31,7 +31,7 @@ settings! {
         headers: Option<Data>,
         /// The clock: when the message comes in. RFC 3339.
         at: Text = "2026-01-01T00:00:00Z",
-        /// What lookups in durable tables return.
+        /// What lookups in durable tables and calls of systems return.
         answers: Vec<CaseAnswer>,
         /// What connected systems answer, by destination: `$result` of its `remember:`, the same for every message.
         results: Option<BTreeMap<Text, Data>>,
@@ -42,12 +42,36 @@ settings! {
 }
 
 settings! {
-    /// What a lookup in a durable table returns.
+    /// What a lookup in a durable table returns, or a call of a system: either `table` or `operation` is stated.
+    ///
+    /// A call gets the first answer that fits and was not used; the last one that fits is used for all further calls.
     pub struct CaseAnswer {
-        /// The table.
-        table: Text,
-        /// The row it returns, for every key.
-        returns: Data,
+        /// The table. It returns the row for every key.
+        table: Option<Text>,
+        /// The operation that is called.
+        operation: Option<Text>,
+        /// Only of this connection.
+        connection: Option<Text>,
+        /// Only where the operation is given this, or more.
+        with: Option<Data>,
+        /// The row, or what the system answers.
+        returns: Option<Data>,
+        /// The system has nothing.
+        missing: bool = "false",
+        /// The call fails.
+        fault: Option<CaseFault>,
+    }
+}
+
+choice! {
+    /// How a call fails.
+    pub enum CaseFault {
+        /// The system is busy or slow: it may pass.
+        Retry = "retry",
+        /// The system is away.
+        Reconnect = "reconnect",
+        /// The system refuses.
+        Refuse = "refuse",
     }
 }
 
@@ -111,8 +135,16 @@ async fn run_case(configuration: &Configuration, pipeline: &Arc<Pipeline>, folde
         Ok(given) => given,
         Err(said) => return vec![said],
     };
-    let actual = run(configuration, pipeline, case, given, time).await;
-    compare(&case.expect.0, &actual)
+    let unsound: Vec<String> =
+        case.answers.iter().enumerate().filter_map(|(index, answer)| answer.unsound(index)).collect();
+    if !unsound.is_empty() {
+        return unsound;
+    }
+    let world = CaseWorld::new(case);
+    let actual = run(configuration, pipeline, case, given, time, &world).await;
+    // What follows from a call that was not answered would be told as other differences.
+    let unanswered = std::mem::take(&mut world.state().unanswered);
+    if unanswered.is_empty() { compare(&case.expect.0, &actual) } else { unanswered }
 }
 
 /// One message, or each record of a file.
@@ -144,11 +176,11 @@ async fn run(
     case: &Case,
     given: Given,
     time: Timestamp,
+    world: &CaseWorld<'_>,
 ) -> Map {
     let headers = case.headers.as_ref().and_then(|data| data.0.as_map().cloned()).unwrap_or_default();
     let targets: Vec<Arc<dyn Target>> =
         pipeline.destinations.iter().map(|to| Arc::new(EncodeOnly(to.codec.clone())) as Arc<dyn Target>).collect();
-    let world = CaseWorld::new(case);
     let mut actual: BTreeMap<Text, Vec<Value>> = BTreeMap::new();
     let mut reply = None;
     let mut work: Vec<(usize, Result<Value, Fault>)> = given.into_iter().map(|given| (0, given)).collect();
@@ -159,7 +191,7 @@ async fn run(
         let id = MessageId::derive(&[pipeline.name.as_bytes(), &number.to_be_bytes()]);
         let outcome = match document {
             Ok(document) if pipeline.reply.is_some() => {
-                match reply_of(configuration, pipeline, &headers, id, time, document, &world).await {
+                match reply_of(configuration, pipeline, &headers, id, time, document, world).await {
                     Ok(document) => {
                         reply = Some(document);
                         continue;
@@ -169,7 +201,7 @@ async fn run(
             }
             Ok(document) => {
                 let part = Work { id, time, headers: &headers, document, start_at, only: None };
-                process(pipeline, &targets, &*configuration.tables, &world, part).await
+                process(pipeline, &targets, &*configuration.tables, world, part).await
             }
             Err(fault) => Err(fault),
         };
@@ -275,8 +307,8 @@ impl Target for EncodeOnly {
 }
 
 /// The world of a case: the answers it gives, and what the messages before remembered and gathered.
-struct CaseWorld {
-    answers: BTreeMap<Text, Map>,
+struct CaseWorld<'c> {
+    answers: &'c [CaseAnswer],
     state: Mutex<CaseState>,
 }
 
@@ -284,15 +316,78 @@ struct CaseWorld {
 struct CaseState {
     rows: BTreeMap<(Text, Text), Map>,
     groups: BTreeMap<GroupKey, Group>,
+    /// Answers that were used, by their number.
+    used: BTreeSet<usize>,
+    /// What calls want that the case does not say.
+    unanswered: Vec<String>,
 }
 
-impl CaseWorld {
-    fn new(case: &Case) -> CaseWorld {
-        let answers = case
-            .answers
-            .iter()
-            .filter_map(|answer| answer.returns.0.as_map().map(|row| (answer.table.clone(), row.clone())));
-        CaseWorld { answers: answers.collect(), state: Mutex::default() }
+impl CaseAnswer {
+    /// What is wrong with it.
+    fn unsound(&self, index: usize) -> Option<String> {
+        let said =
+            [self.returns.is_some(), self.missing, self.fault.is_some()].into_iter().filter(|said| *said).count();
+        let what = match (&self.table, &self.operation) {
+            (Some(_), Some(_)) | (None, None) => "one of `table` and `operation` says what it answers",
+            (Some(_), None) if self.returns.as_ref().is_none_or(|returns| returns.0.as_map().is_none()) => {
+                "a `table` needs `returns` with a row: a map of its columns"
+            }
+            (None, Some(_)) if said != 1 => "an `operation` needs one of `returns`, `missing: true` and `fault`",
+            _ => return None,
+        };
+        Some(format!("answers[{index}]: {what}"))
+    }
+
+    fn fits(&self, call: &Call) -> bool {
+        let contains = |with: &Data| {
+            let mut differences = Vec::new();
+            contained(&with.0, &call.input, "with", &mut differences);
+            differences.is_empty()
+        };
+        self.operation.as_ref() == Some(&call.operation)
+            && self.connection.as_ref().is_none_or(|connection| *connection == call.connection)
+            && self.with.as_ref().is_none_or(contains)
+    }
+
+    fn answer(&self, call: &Call) -> Result<Option<Value>, Fault> {
+        let said = || format!("`{}` of `{}`: the case says `fault`", call.operation, call.connection);
+        let fault = match self.fault {
+            None => return Ok(self.returns.as_ref().map(|returns| returns.0.clone())),
+            Some(CaseFault::Retry) => Fault::retry("CALL-TIMEOUT", said()),
+            Some(CaseFault::Reconnect) => Fault::reconnect("CALL-CASE", said()),
+            Some(CaseFault::Refuse) => Fault::refuse("CALL-CASE", said()),
+        };
+        call.fall_back(fault).map(Some)
+    }
+}
+
+impl<'c> CaseWorld<'c> {
+    fn new(case: &'c Case) -> CaseWorld<'c> {
+        CaseWorld { answers: &case.answers, state: Mutex::default() }
+    }
+
+    fn row(&self, table: &Text) -> Option<Map> {
+        let answer = self.answers.iter().rfind(|answer| answer.table.as_ref() == Some(table))?;
+        answer.returns.as_ref()?.0.as_map().cloned()
+    }
+
+    fn called(&self, call: &Call, state: &mut CaseState) -> Result<Option<Value>, Fault> {
+        let fitting: Vec<usize> = (0..self.answers.len()).filter(|index| self.answers[*index].fits(call)).collect();
+        match fitting.iter().find(|index| !state.used.contains(index)).or(fitting.last()) {
+            Some(index) => {
+                state.used.insert(*index);
+                self.answers[*index].answer(call)
+            }
+            None => {
+                let Call { connection, operation, input, .. } = call;
+                let said =
+                    format!("`{operation}` of `{connection}` is called with {input}, and `answers` says nothing of it");
+                let add =
+                    format!("add `- {{ operation: {operation}, with: {input}, returns: ... }}`, or `missing: true`");
+                state.unanswered.push(format!("{said}: {add}"));
+                Err(Fault::refuse("CALL-CASE", said))
+            }
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, CaseState> {
@@ -341,15 +436,16 @@ impl CaseWorld {
 }
 
 #[async_trait]
-impl World for CaseWorld {
+impl World for CaseWorld<'_> {
     async fn answer(&self, ask: &Ask) -> Result<Answer, Fault> {
-        let state = self.state();
+        let mut state = self.state();
         Ok(match ask {
             Ask::Row { table, key, .. } => {
                 let remembered = state.rows.get(&(table.clone(), key.clone()));
-                Answer::Row(remembered.or_else(|| self.answers.get(table)).cloned())
+                Answer::Row(remembered.cloned().or_else(|| self.row(table)))
             }
             Ask::Group { group } => Answer::Group(state.groups.get(group).cloned().unwrap_or_default()),
+            Ask::Call(call) => Answer::Called(self.called(call, &mut state)?),
         })
     }
 }
@@ -357,7 +453,84 @@ impl World for CaseWorld {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, parse, render};
+    use crate::connectors::Connectors;
     use crate::message::json;
+    use crate::pipelines::{Names, load};
+    use crate::queue::embedded::Scratch;
+    use crate::steps::{ConnectionNames, TableNames};
+
+    const CALLS: &str = "\
+about: Orders, with what the ERP knows.
+order_by: none
+dedupe: none
+on_error: { retry: [5s] }
+from: { protocol: raccord, format: json }
+steps:
+  - call: { connection: erp, operation: product.find, each: $.l, with: { gtin: $item.g }, into: a, missing: leave_out, otherwise: unknown }
+to: { out: { protocol: file, folder: out, name: x.json, format: json } }
+";
+
+    /// How a case with these `answers` differs, for an order of these lines.
+    async fn calls(answers: &str, lines: &str, expect: &str) -> Vec<String> {
+        let scratch = Scratch::make();
+        std::fs::create_dir_all(scratch.0.join("config")).expect("folders can be made");
+        std::fs::write(scratch.0.join("config/raccord.yaml"), "name: test\n").expect("files can be written");
+        let environment = Environment { only: Some(BTreeMap::default()), folder: scratch.0.clone() };
+        let configuration = load(&scratch.0, &environment).configuration.expect("the hub is right");
+        let files = Files::default();
+        let mut reader = Reader::new(&files, &environment);
+        let operations = [("product.find".into(), true)].into_iter().collect();
+        let connections = ConnectionNames([("erp".into(), operations)].into_iter().collect());
+        let names =
+            Names { tables: &TableNames::default(), connections: &connections, connectors: &Connectors::default() };
+        let node = |text: &str| {
+            let file = files.add("x.yaml", text);
+            parse(file, &files.text(file), &mut Vec::new()).expect("this is YAML")
+        };
+        let (pipeline, case) =
+            (node(CALLS), node(&format!("about: x\ngiven: {{ l: {lines} }}\nanswers: {answers}\nexpect: {expect}\n")));
+        let pipeline = Pipeline::read("orders", &pipeline, &mut reader, &scratch.0, names);
+        let case = Case::read(&case, &mut reader);
+        let said = render(&files, &reader.problems, false);
+        let (pipeline, case) = (pipeline.unwrap_or_else(|| panic!("{said}")), case.unwrap_or_else(|| panic!("{said}")));
+        run_case(&configuration, &Arc::new(pipeline), Path::new("pipelines/orders"), &case).await
+    }
+
+    #[tokio::test]
+    async fn calls_are_answered_in_the_order_of_what_fits() {
+        let nothing: [&str; 0] = [];
+        let answers = "[{ operation: product.find, with: { gtin: '1' }, returns: { name: Lamp } }, \
+            { operation: product.find, connection: erp, missing: true }, { operation: product.find, returns: last }]";
+        let expect = "{ out: [{ document: { l: [{ g: '1', a: { name: Lamp } }, { g: '2' }, { g: '3', a: last }, { g: '4', a: last }] } }] }";
+        let lines = "[{ g: '1' }, { g: '2' }, { g: '3' }, { g: '4' }]";
+        assert_eq!(calls(answers, lines, expect).await, nothing);
+        let away = "[{ operation: product.find, fault: reconnect }]";
+        assert_eq!(calls(away, "[{ g: '1' }]", "{ out: [{ document: { l: [{ a: unknown }] } }] }").await, nothing);
+        let refused = "[{ operation: product.find, fault: refuse }]";
+        assert_eq!(calls(refused, "[{ g: '1' }]", "{ dead: [{ step: 'steps[0] call' }] }").await, nothing);
+    }
+
+    #[tokio::test]
+    async fn a_call_without_an_answer_fails_the_case() {
+        let told =
+            calls("[{ operation: product.find, with: { gtin: '2' }, missing: true }]", "[{ g: '1' }]", "{}").await;
+        assert_eq!(
+            told,
+            [
+                r#"`product.find` of `erp` is called with {"gtin":"1"}, and `answers` says nothing of it: add `- { operation: product.find, with: {"gtin":"1"}, returns: ... }`, or `missing: true`"#
+            ]
+        );
+        let unsound = calls("[{ returns: 1 }, { table: t }, { operation: o }]", "[]", "{}").await;
+        assert_eq!(
+            unsound,
+            [
+                "answers[0]: one of `table` and `operation` says what it answers",
+                "answers[1]: a `table` needs `returns` with a row: a map of its columns",
+                "answers[2]: an `operation` needs one of `returns`, `missing: true` and `fault`",
+            ]
+        );
+    }
 
     fn check(expect: &str, actual: &str, differences: &[&str]) {
         let read = |text: &str| json::read(text.as_bytes()).expect("the test writes JSON");

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
+use super::spec::Names;
 use crate::config::{Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Severity, Span, parse};
 use crate::connectors::{self, Connectors};
 use crate::message::Text;
-use crate::steps::{CsvTables, TableNames, read_tables};
+use crate::steps::{ConnectionNames, CsvTables, read_tables};
 
 /// Everything a hub's folder says.
 pub struct Configuration {
@@ -61,7 +62,9 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let (tables, names) = read_tables(folder, &mut reader);
     reader.tables = Some(names.files.clone());
     let connectors = connectors::load(folder, &mut reader);
-    let pipelines = read_pipelines(folder, &mut reader, &names, &connectors);
+    let connections = connection_names(&connectors);
+    let known = Names { tables: &names, connections: &connections, connectors: &connectors };
+    let pipelines = read_pipelines(folder, &mut reader, known);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);
     let configuration = match (hub, pipelines) {
@@ -107,31 +110,35 @@ fn read_hub(folder: &Path, reader: &mut Reader<'_>) -> Option<HubSettings> {
     HubSettings::read_checked(&node, reader)
 }
 
-fn read_pipelines(
-    folder: &Path,
-    reader: &mut Reader<'_>,
-    tables: &TableNames,
-    connectors: &Connectors,
-) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
-    let mut names: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
+fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, names: Names<'_>) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
+    let mut folders: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
         .map(|entries| {
             let folders = entries.flatten().filter(|entry| entry.path().is_dir());
             folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         })
         .unwrap_or_default();
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    names.retain(|name| is_pipeline(folder, name, reader));
+    folders.retain(|name| !name.starts_with('.'));
+    folders.sort();
+    folders.retain(|name| is_pipeline(folder, name, reader));
     let mut whole = true;
     let mut pipelines = BTreeMap::new();
-    for name in names {
-        match read_pipeline(folder, &name, reader, (tables, connectors)) {
+    for name in folders {
+        match read_pipeline(folder, &name, reader, names) {
             Some(pipeline) => drop(pipelines.insert(Text::from(name), Arc::new(pipeline))),
             None => whole = false,
         }
     }
     check_between(&pipelines, reader);
     whole.then_some(pipelines)
+}
+
+/// The connections that a `call` may name, and which of their operations read.
+fn connection_names(connectors: &Connectors) -> ConnectionNames {
+    let names = connectors.connections.iter().map(|(name, connection)| {
+        let operations = connection.manifest.operations.iter();
+        (name.clone(), operations.map(|(name, operation)| (name.clone(), operation.kind().word() == "read")).collect())
+    });
+    ConnectionNames(names.collect())
 }
 
 /// Whether a folder in `pipelines/` holds a pipeline; one that does not is told, since nothing in it runs.
@@ -174,12 +181,7 @@ fn check_between(pipelines: &BTreeMap<Text, Arc<Pipeline>>, reader: &mut Reader<
     }
 }
 
-fn read_pipeline(
-    folder: &Path,
-    name: &str,
-    reader: &mut Reader<'_>,
-    (tables, connectors): (&TableNames, &Connectors),
-) -> Option<Pipeline> {
+fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, names: Names<'_>) -> Option<Pipeline> {
     let relative = Path::new("pipelines").join(name);
     let node = read_yaml(folder, &relative.join("pipeline.yaml"), reader)?;
     if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
@@ -189,7 +191,14 @@ fn read_pipeline(
         return None;
     }
     reader.resolved = [0; 32];
-    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), tables, connectors)?;
+    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), names)?;
+    if pipeline.all_steps().any(|steps| steps.has("call")) {
+        // Steps name connections where nothing is left of them to see: whatever changes in one may matter.
+        for connection in names.connectors.connections.values() {
+            let hash = Sha256::new().chain_update(reader.resolved).chain_update(connection.manifest.revision);
+            reader.resolved = hash.chain_update(connection.revision).finalize().into();
+        }
+    }
     pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"), &reader.resolved);
     Some(pipeline)
 }

@@ -2,8 +2,9 @@
 //!
 //! `spec` is what a pipeline's YAML says, `load` reads a whole hub's folder. `intake` stores what sources bring, `stage` runs the
 //! steps, `delivery` brings messages to their targets, `decide` says what follows from a fault. `direct` and `relay` are shorter ways
-//! where the ends allow them. `process` is the pure middle that production, `cases` and `simulation` share.
+//! where the ends allow them. `calls` asks systems what steps want to know. `process` is the pure middle that production, `cases` and `simulation` share.
 
+mod calls;
 mod cases;
 mod condition;
 mod dead_letters;
@@ -20,6 +21,7 @@ mod reply;
 mod spec;
 mod stage;
 
+pub use calls::Calls;
 pub use cases::{CaseOutcome, case_shape, run_cases};
 pub use condition::Condition;
 pub use dead_letters::{discard, replay, replay_through};
@@ -31,7 +33,7 @@ pub use load::{Configuration, Loaded, load, load_hub, refuses};
 pub use mask::{mask, pseudonym};
 pub use memory::Memory;
 pub use relay::Relay;
-pub use spec::{Dedupe, Destination, OnError, OrderBy, Pipeline, Then, shape};
+pub use spec::{Dedupe, Destination, Names, OnError, OrderBy, Pipeline, Then, shape};
 pub use stage::Stage;
 
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub struct Works {
     pub clock: Clock,
     pub metrics: Metrics,
     pub tables: Arc<dyn Tables>,
+    pub calls: Arc<Calls>,
     pub memory: Arc<Memory>,
     /// Most entries in a queue before what fills it is slowed down.
     pub quota: u64,

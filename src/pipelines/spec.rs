@@ -12,7 +12,9 @@ use crate::formula::Template;
 use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
 use crate::queue::Sharing;
-use crate::steps::{self, Place as DocumentPlace, RowTemplate, StepPlace, Steps, TableNames};
+use crate::steps::{
+    self, ConnectionNames, Place as DocumentPlace, RowTemplate, StepPlace, Steps, TableNames,
+};
 
 /// A pipeline, read and checked.
 #[derive(Debug)]
@@ -253,13 +255,12 @@ impl Pipeline {
         node: &Node,
         reader: &mut Reader<'_>,
         folder: &FilePath,
-        tables: &TableNames,
-        connectors: &Connectors,
+        names: Names<'_>,
     ) -> Option<Pipeline> {
         let mut map = reader.map(node)?;
         let head: Option<PipelineHead> = map.flat(reader);
         let from = match map.node("from") {
-            Some(from) => read_source(from, reader, connectors),
+            Some(from) => read_source(from, reader, names.connectors),
             None => {
                 reader
                     .error(map.span.part(0, 1), "`from` is missing")
@@ -268,17 +269,13 @@ impl Pipeline {
             }
         };
         let no_steps = || Some(Steps::default());
-        let steps = map.node("steps").map_or_else(no_steps, |node| {
-            Steps::read(node, reader, &StepPlace { pipeline: name, step: "steps", folder, tables })
-        });
+        let steps = map
+            .node("steps")
+            .map_or_else(no_steps, |node| Steps::read(node, reader, &names.place(name, "steps", folder)));
         let defaults = head.as_ref().map_or_else(OnError::default, |head| OnError::of(head.on_error.as_ref()));
         let to = map.node("to");
         let destinations = match to {
-            Some(to) => read_destinations(
-                to,
-                reader,
-                &Place { pipeline: name, folder, tables, connectors, defaults: &defaults },
-            ),
+            Some(to) => read_destinations(to, reader, &Place { pipeline: name, folder, names, defaults: &defaults }),
             None => Some(Vec::new()),
         };
         let from_span = map.node("from").map_or(map.span, |node| node.span.part(0, 1));
@@ -291,6 +288,7 @@ impl Pipeline {
         check_ends(reader, span, &head, to, destinations.as_deref());
         check_replies(reader, from_span, &head, from.as_ref().map(|(source, _)| source), steps.as_ref());
         warn(reader, span, &head, destinations.as_deref());
+        warn_of_calls(reader, span, &head, steps.as_ref());
         let (source, codec) = from?;
         Some(Pipeline {
             name: name.into(),
@@ -336,6 +334,11 @@ impl Pipeline {
         [(self.name.clone(), own)].into_iter().chain(destinations).collect()
     }
 
+    /// Its own steps, then those of each destination.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Steps> {
+        [&self.steps].into_iter().chain(self.destinations.iter().map(|to| &to.steps))
+    }
+
     /// Whether each record of an input (a row of a file) is a message of its own.
     pub fn takes_records(&self) -> bool {
         self.source.resumes() && self.codec.records(Box::new(std::io::empty())).is_some()
@@ -355,12 +358,25 @@ impl OnError {
     }
 }
 
+/// What exists beside the pipelines, by name.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    pub tables: &'a TableNames,
+    pub connections: &'a ConnectionNames,
+    pub connectors: &'a Connectors,
+}
+
+impl<'a> Names<'a> {
+    fn place(self, pipeline: &'a str, step: &'a str, folder: &'a FilePath) -> StepPlace<'a> {
+        StepPlace { pipeline, step, folder, tables: self.tables, connections: self.connections }
+    }
+}
+
 /// Where destinations are read, and what they inherit.
 struct Place<'a> {
     pipeline: &'a str,
     folder: &'a FilePath,
-    tables: &'a TableNames,
-    connectors: &'a Connectors,
+    names: Names<'a>,
     defaults: &'a OnError,
 }
 
@@ -398,13 +414,13 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
     let mut map: MapReader<'_> = reader.map(node)?;
     let head: Option<DestinationHead> = map.flat(reader);
     let base = format!("to.{name}.steps");
-    let steps_place = StepPlace { pipeline: place.pipeline, step: &base, folder: place.folder, tables: place.tables };
+    let steps_place = place.names.place(place.pipeline, &base, place.folder);
     let steps = match map.node("steps") {
         Some(node) => Steps::read(node, reader, &steps_place),
         None => Some(Steps::default()),
     };
     let (target, codec) = match map.node("connection") {
-        Some(_) => (place.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
+        Some(_) => (place.names.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
         None => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
     };
     let remember = match map.node("remember") {
@@ -578,6 +594,16 @@ fn warn(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, destinations: 
                 "a repeat that comes after `keep` is taken for a new message: keep longer, or retry for less long",
             );
         }
+    }
+}
+
+/// A system that is away for a moment would make dead letters.
+fn warn_of_calls(reader: &mut Reader<'_>, span: Span, head: &PipelineHead, steps: Option<&Steps>) {
+    let retries = head.on_error.as_ref().is_some_and(|on_error| !on_error.retry.is_empty());
+    if head.reply.is_none() && !retries && steps.is_some_and(|steps| steps.has("call")) {
+        reader
+            .warning(span.part(0, 1), "the pipeline's `call` has no retry")
+            .help("one fault of the system makes a dead letter; write `on_error: { retry: [5s, 30s, 5m] }`");
     }
 }
 

@@ -10,24 +10,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
+use super::calls::Recorded;
 use super::decide::{Decision, Rests, decide, pause};
 use super::intake::dead_letter;
 use super::process::{Processed, Work, decode, process};
 use super::{Condition, Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
-use crate::queue::{Consumer, Decoded, Entry, NewEntry};
-use crate::steps::{Answer, Ask, Effect, Group, GroupKey, World};
+use crate::queue::{Consumer, Decoded, Entry, EntryRef, NewEntry};
+use crate::steps::{Answer, Ask, Call, Effect, Group, GroupKey, World};
 use crate::store::{DueGroup, Event, GroupWrite, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::PipelineMetrics;
 
 /// Entries processed and settled together.
 const RUN: usize = 256;
+/// Entries processed at the same time and settled together, where steps wait for systems: so many that one slow system holds up
+/// a run no longer than one answer may take.
+const CALLING_RUN: usize = 16;
 /// Settlements waiting while one commits.
 const SETTLES: usize = 2;
 /// How often groups that close by time are looked for.
@@ -46,6 +51,12 @@ pub struct Stage {
     metrics: PipelineMetrics,
     pending: Pending,
     has_groups: bool,
+    /// Steps ask systems.
+    calls: bool,
+    /// Steps change what later messages see.
+    changes: bool,
+    /// Runs in a row that found a system away.
+    pauses: u32,
     condition: Condition,
     rests: Arc<Rests>,
 }
@@ -55,8 +66,10 @@ impl Stage {
     pub fn new(pipeline: Arc<Pipeline>, targets: Vec<Arc<dyn Target>>, works: Works, condition: Condition) -> Stage {
         let metrics = works.metrics.pipeline(&pipeline.name);
         let has_groups = pipeline.steps.has("aggregate");
+        let has = |verb: &str| pipeline.all_steps().any(|steps| steps.has(verb));
+        let (calls, changes) = (has("call"), has("remember") || has("aggregate"));
         let (pending, rests) = (Pending::default(), Arc::default());
-        Stage { pipeline, targets, works, metrics, pending, has_groups, condition, rests }
+        Stage { pipeline, targets, works, metrics, pending, has_groups, calls, changes, pauses: 0, condition, rests }
     }
 
     /// Runs until `stop`; then finishes what it holds.
@@ -112,7 +125,7 @@ impl Stage {
             self.wait_for_room(stop).await?;
             let entries = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                entries = consumer.next(RUN) => entries?,
+                entries = consumer.next(if self.calls { CALLING_RUN } else { RUN }) => entries?,
                 // Perhaps all that may go out is out: nothing more would come.
                 () = settlements.closed() => return Err(settler_ended()),
                 () = self.works.clock.sleep(GROUP_TICK), if self.has_groups => Vec::new(),
@@ -124,9 +137,7 @@ impl Stage {
             if entries.is_empty() && settlement.outputs.is_empty() {
                 continue;
             }
-            for entry in entries {
-                self.entry(entry, &mut settlement).await;
-            }
+            self.entries(entries, &mut settlement).await;
             if settlements.send((run, settlement)).await.is_err() {
                 return Err(settler_ended());
             }
@@ -154,14 +165,38 @@ impl Stage {
         }
     }
 
-    async fn entry(&mut self, entry: Entry, settlement: &mut Settlement) {
+    /// One after the other; but what waits for systems waits together, unless a message may see what another one changes.
+    async fn entries(&mut self, entries: Vec<Entry>, settlement: &mut Settlement) {
+        let process = async |mut entry: Entry| {
+            let decoded = entry.entry.decoded.take();
+            let processed = self.process(&entry.entry, decoded).await;
+            (entry, processed)
+        };
+        if self.calls && !self.changes {
+            for (entry, processed) in join_all(entries.into_iter().map(process)).await {
+                self.entry(entry, processed, settlement);
+            }
+        } else {
+            for entry in entries {
+                let (entry, processed) = process(entry).await;
+                self.entry(entry, processed, settlement);
+            }
+        }
+        if settlement.retries.iter().any(|retry| !retry.counts) {
+            self.pauses = self.pauses.saturating_add(1);
+        } else if !settlement.ended.is_empty() {
+            self.pauses = 0;
+            self.condition.works();
+        }
+    }
+
+    fn entry(&self, entry: Entry, processed: Result<Processed, Fault>, settlement: &mut Settlement) {
         let now = self.works.clock.now();
-        let Entry { at, attempts, mut entry } = entry;
-        let decoded = entry.decoded.take();
-        match self.process(&entry, decoded).await {
+        let Entry { at, attempts, entry } = entry;
+        match processed {
             Ok(processed) => {
-                if let Some(due) = tried_again(&processed, attempts, now) {
-                    settlement.retries.push(Retry { at, due, counts: true });
+                if let Some((decision, fault)) = self.tried_again(&processed, attempts, now) {
+                    self.again(at, &entry, decision, &fault, settlement, now);
                     return;
                 }
                 self.metrics.processed.inc();
@@ -197,7 +232,8 @@ impl Stage {
             start_at: entry.start_at as usize,
             only: only.as_deref(),
         };
-        let world = LiveWorld { works: &self.works, pending: &self.pending };
+        let recorded = Recorded::new(&self.works, entry.message, entry.time);
+        let world = LiveWorld { works: &self.works, pending: &self.pending, recorded };
         process(&self.pipeline, &self.targets, &*self.works.tables, &world, work).await
     }
 
@@ -317,16 +353,17 @@ impl Stage {
     /// The pipeline's own steps failed: wait, or give up with the original bytes.
     fn failed(
         &self,
-        at: crate::queue::EntryRef,
+        at: EntryRef,
         attempts: u32,
         entry: NewEntry,
         fault: &Fault,
         settlement: &mut Settlement,
         now: Timestamp,
     ) {
-        match decide(&self.pipeline.on_error, attempts, attempts, fault, now) {
-            Decision::RetryAt { due } => settlement.retries.push(Retry { at, due, counts: true }),
-            Decision::Pause { until } => settlement.retries.push(Retry { at, due: until, counts: false }),
+        match decide(&self.pipeline.on_error, attempts, self.pauses, fault, now) {
+            again @ (Decision::RetryAt { .. } | Decision::Pause { .. }) => {
+                self.again(at, &entry, again, fault, settlement, now);
+            }
             Decision::GiveUp { hold_key } => {
                 self.metrics.dead(fault.code());
                 warn!(message = %entry.message, code = fault.code(), "to dead letters: {fault}");
@@ -345,6 +382,59 @@ impl Stage {
                 settlement.dead.push(dead_letter(entry, &self.pipeline.name, None, fault, attempts + 1, now));
             }
         }
+    }
+
+    /// The whole message is handed out again: a retry counts as an attempt and stands in the journal, a rest until a system is
+    /// well again does not.
+    fn again(
+        &self,
+        at: EntryRef,
+        entry: &NewEntry,
+        decision: Decision,
+        fault: &Fault,
+        settlement: &mut Settlement,
+        now: Timestamp,
+    ) {
+        match decision {
+            Decision::RetryAt { due } => {
+                info!(message = %entry.message, code = fault.code(), "tried again at {due}: {fault}");
+                let note = Some(fault.code().into());
+                settlement.hops.push(self.hop(entry, entry.message, Event::Retry, None, note, now));
+                settlement.retries.push(Retry { at, due, counts: true });
+            }
+            Decision::Pause { until } => {
+                self.condition.rests(fault);
+                if self.pauses == 0 && settlement.retries.iter().all(|retry| retry.counts) {
+                    warn!(code = fault.code(), "messages wait until what a step asks is well: {fault}");
+                }
+                settlement.retries.push(Retry { at, due: until, counts: false });
+            }
+            Decision::GiveUp { .. } => {}
+        }
+    }
+
+    /// When the whole message is tried again, where a destination's own steps met a fault that may pass (a system is away, the
+    /// store was busy) and the destination has attempts left. Nothing of it is settled then, so that no other destination gets
+    /// it twice.
+    fn tried_again(&self, processed: &Processed, attempts: u32, now: Timestamp) -> Option<(Decision, Fault)> {
+        let again = |(destination, fault): &(Arc<Destination>, Fault)| {
+            let waits = match fault.next() {
+                Next::Retry { .. } | Next::Reconnect => true,
+                Next::Misconfigured => destination.steps.has("call"),
+                Next::Refuse => false,
+            };
+            match decide(&destination.on_error, attempts, self.pauses, fault, now) {
+                again @ (Decision::RetryAt { .. } | Decision::Pause { .. }) if waits => Some((again, fault.clone())),
+                _ => None,
+            }
+        };
+        // A retry before a rest: its attempts are counted, so that it comes to an end.
+        let order = |decision: &Decision| match decision {
+            Decision::RetryAt { due } => (1, *due),
+            Decision::Pause { until } => (0, *until),
+            Decision::GiveUp { .. } => (0, now),
+        };
+        processed.failed.iter().filter_map(again).max_by_key(|(decision, _)| order(decision))
     }
 
     /// One destination's own steps failed: the others go on, and a replay does only what was left undone.
@@ -384,19 +474,6 @@ impl Stage {
         let pipeline = self.pipeline.name.clone();
         Hop { origin: entry.origin, message, pipeline, at, event, destination: to, note, count: 1, track: Vec::new() }
     }
-}
-
-/// When the whole message is tried again, where a destination's own steps met a fault that may pass (the store was busy) and
-/// the destination has attempts left. Nothing of it is settled then, so that no other destination gets it twice.
-fn tried_again(processed: &Processed, attempts: u32, now: Timestamp) -> Option<Timestamp> {
-    let due = |(destination, fault): &(Arc<Destination>, Fault)| match fault.next() {
-        Next::Retry { .. } => match decide(&destination.on_error, attempts, attempts, fault, now) {
-            Decision::RetryAt { due } => Some(due),
-            Decision::Pause { .. } | Decision::GiveUp { .. } => None,
-        },
-        Next::Reconnect | Next::Refuse | Next::Misconfigured => None,
-    };
-    processed.failed.iter().filter_map(due).max()
 }
 
 /// The headers as formulas and other pipelines see them, and the only destination of a replay, which is nobody else's.
@@ -509,6 +586,7 @@ impl Pending {
 struct LiveWorld<'a> {
     works: &'a Works,
     pending: &'a Pending,
+    recorded: Recorded<'a>,
 }
 
 #[async_trait]
@@ -528,7 +606,14 @@ impl World for LiveWorld<'_> {
                     Ok(Answer::Group(group))
                 }
             },
+            Ask::Call(call) => {
+                self.recorded.answer(&[call]).await.map(|mut answers| Answer::Called(answers.pop().flatten()))
+            }
         }
+    }
+
+    async fn answer_calls(&self, calls: &[&Arc<Call>]) -> Result<Vec<Option<Value>>, Fault> {
+        self.recorded.answer(calls).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! message and says what to do after a fault. Siblings do not know each other.
 
 pub mod amqp;
+mod connections;
 pub mod file;
 pub mod http;
 pub mod raccord;
@@ -26,6 +27,8 @@ use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::store::Vault;
+
+pub use connections::{Connections, NoConnections};
 
 /// The protocols a pipeline can name, in the order of the reference page.
 pub static ALL: &[&ProtocolKind] = &[&amqp::KIND, &file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
@@ -90,6 +93,8 @@ pub struct Surroundings {
     pub routes: Arc<http::Routes>,
     /// The other pipelines, by name.
     pub pipelines: Arc<dyn Pipelines>,
+    /// The connections to systems.
+    pub connections: Arc<dyn Connections>,
     /// Where secrets that change are kept.
     pub vault: Arc<dyn Vault>,
 }
@@ -103,6 +108,7 @@ impl Surroundings {
             folder,
             routes: Arc::new(http::Routes::default()),
             pipelines: Arc::new(NoPipelines),
+            connections: Arc::new(NoConnections),
             vault,
         }
     }

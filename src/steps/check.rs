@@ -1,12 +1,13 @@
 //! One check for all verbs: steps as YAML and a document in, documents and effects out, as text.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 
 use super::{
-    Answer, Ask, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames, World, read_tables,
+    Answer, Ask, Call, ConnectionNames, Context, CsvTables, Effect, Group, Outcome, StepPlace, Steps, TableNames,
+    World, read_tables,
 };
 use crate::config::{Environment, Files, Problem, Reader, parse};
 use crate::formula::{Meta, Scope};
@@ -68,7 +69,13 @@ pub fn read_with<T>(yaml: &str, show: impl FnOnce(&Files, &[Problem]) -> T) -> (
     let names = tables().1;
     reader.tables = Some(names.files.clone());
     let folder = sample_folder().join("pipelines/web-order");
-    let place = StepPlace { pipeline: "web-order", step: "steps", folder: &folder, tables: &names };
+    let place = StepPlace {
+        pipeline: "web-order",
+        step: "steps",
+        folder: &folder,
+        tables: &names,
+        connections: &connections(),
+    };
     let file = files.add("pipelines/web-order/pipeline.yaml", yaml);
     let node = parse(file, yaml, &mut reader.problems);
     let steps = node.and_then(|node| Steps::read(&node, &mut reader, &place));
@@ -86,6 +93,13 @@ pub fn run_from(steps: &Steps, from: usize, document: &str) -> Result<Outcome, F
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     let running = steps.run(from, document, &context, &Sample);
     runtime.block_on(movable(running))
+}
+
+/// What the first step asks of systems.
+pub fn ask(steps: &Steps, document: &Value) -> Vec<Arc<Call>> {
+    let asks = steps.0[0].step.asks(document, &context()).unwrap_or_else(|fault| panic!("{fault}"));
+    let call = |ask| if let Ask::Call(call) = ask { Some(call) } else { None };
+    asks.into_iter().filter_map(call).collect()
 }
 
 fn context() -> Context<'static> {
@@ -132,7 +146,17 @@ fn tables() -> (CsvTables, TableNames) {
     tables
 }
 
-/// Knows the ERP's number of one order, and one group.
+/// What a protocol says.
+const AWAY: &str = "HTTP-CONNECT";
+
+/// An ERP that can be asked for products, and takes orders.
+fn connections() -> ConnectionNames {
+    let operations = [("product.find", true), ("stock.list", true), ("sale.post", false)];
+    let operations = operations.map(|(name, reads)| (name.into(), reads)).into_iter().collect();
+    ConnectionNames([("erp".into(), operations)].into_iter().collect())
+}
+
+/// Knows the ERP's number of one order, one group, and one product; as for the product `away`, the ERP is away.
 struct Sample;
 
 #[async_trait]
@@ -153,6 +177,14 @@ impl World for Sample {
                 members: vec![1_i64.into(), 2_i64.into()],
             }),
             Ask::Group { .. } => Answer::Group(Group::default()),
+            Ask::Call(call) => match call.input.as_map().and_then(|input| input.get("gtin")).and_then(Value::as_text) {
+                Some("111") => Answer::Called(Some([("name", "Lamp")].into_iter().collect::<Map>().into())),
+                Some("away") => {
+                    let away = Fault::reconnect(AWAY, "the ERP cannot be reached");
+                    Answer::Called(Some(call.fall_back(away)?))
+                }
+                _ => Answer::Called(None),
+            },
         })
     }
 }

@@ -1,10 +1,11 @@
 //! `lookup`: the Content Enricher, from a table.
 
+use super::enrich::{Enrich, Missing};
 use super::place::Place;
 use super::tables::{Columns, TableName, key_part};
 use super::{Answer, Ask, Context, Outcome, Step, StepPlace, TableNames, key_text, kind};
-use crate::config::{Node, Reader, Setting, choice, settings};
-use crate::formula::{Scope, Template, in_item};
+use crate::config::{Node, Reader, Setting, settings};
+use crate::formula::{Scope, Template};
 use crate::message::{Fault, Map, Text, Value};
 
 kind! {
@@ -44,24 +45,13 @@ settings! {
     }
 }
 
-choice! {
-    /// What to do where no row is found.
-    pub enum Missing {
-        /// The message goes to dead letters.
-        Fail = "fail",
-        /// The message goes on without the field.
-        LeaveOut = "leave_out",
-    }
-}
-
 #[derive(Debug)]
 struct Lookup {
-    each: Option<Place>,
+    enrich: Enrich,
     table: Text,
     durable: bool,
     /// The key columns in the table's order, and what they must be.
     key: Vec<(Text, Template)>,
-    into: Text,
     missing: Missing,
 }
 
@@ -76,7 +66,7 @@ fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<B
         return None;
     }
     let key = columns.iter().filter_map(|column| Some((column.clone(), r#where.get(column)?.clone()))).collect();
-    Some(Box::new(Lookup { each, table: table.name, durable, key, into, missing }))
+    Some(Box::new(Lookup { enrich: Enrich { each, into }, table: table.name, durable, key, missing }))
 }
 
 /// The key columns of a table, and whether it is a durable one.
@@ -94,8 +84,8 @@ impl Step for Lookup {
         if !self.durable {
             return Ok(Vec::new());
         }
-        let asks = self.for_each(document, context, |by| {
-            let Some(by) = by else { return Ok(None) };
+        let asks = self.enrich.for_each(document, context, |scope| {
+            let Some(by) = self.key_in(scope)? else { return Ok(None) };
             let key = key_text(by.iter().map(|(_, value)| value)).ok_or_else(|| no_key(&by))?;
             Ok(Some(Ask::Row { table: self.table.clone(), key, by }))
         })?;
@@ -110,7 +100,8 @@ impl Step for Lookup {
         out: &mut Outcome,
     ) -> Result<(), Fault> {
         let mut answers = answers.into_iter();
-        let rows = self.for_each(&document, context, |by| {
+        let rows = self.enrich.for_each(&document, context, |scope| {
+            let by = self.key_in(scope)?;
             let row = match &by {
                 None => None,
                 Some(_) if self.durable => match answers.next() {
@@ -121,17 +112,11 @@ impl Step for Lookup {
             };
             match self.missing {
                 Missing::Fail if row.is_none() => Err(self.not_found(by.as_deref())),
-                _ => Ok(row),
+                _ => Ok(row.map(Value::Map)),
             }
         })?;
-        let items = match &self.each {
-            None => vec![&mut document],
-            Some(each) => each.items_mut(&mut document)?,
-        };
-        for (index, (item, row)) in items.into_iter().zip(rows).enumerate() {
-            let list = self.each.as_ref().map(Place::text);
-            self.put(item, row).map_err(|fault| list.map_or(fault.clone(), |list| in_item(fault, list, index)))?;
-        }
+        self.enrich
+            .put(&mut document, rows, |said| Fault::refuse("LOOKUP-PLACE", format!("the row cannot be put {said}")))?;
         out.push(document)
     }
 }
@@ -139,23 +124,6 @@ impl Step for Lookup {
 type By = Vec<(Text, Value)>;
 
 impl Lookup {
-    /// Does `with` the key of the document, or of each item in order; `None` where an optional path of it finds nothing.
-    fn for_each<T>(
-        &self,
-        document: &Value,
-        context: &Context<'_>,
-        mut with: impl FnMut(Option<By>) -> Result<T, Fault>,
-    ) -> Result<Vec<T>, Fault> {
-        let scope = context.scope(document);
-        let Some(each) = &self.each else { return Ok(vec![with(self.key_in(&scope)?)?]) };
-        let mut found = Vec::new();
-        for (index, item) in each.items(document)?.into_iter().enumerate() {
-            let key = self.key_in(&Scope { item: Some((item, index)), ..scope });
-            found.push(key.and_then(&mut with).map_err(|fault| in_item(fault, each.text(), index))?);
-        }
-        Ok(found)
-    }
-
     fn key_in(&self, scope: &Scope<'_>) -> Result<Option<By>, Fault> {
         let value = |(column, value): &(Text, Template)| Ok(value.render(scope)?.map(|value| (column.clone(), value)));
         self.key.iter().map(value).collect()
@@ -164,17 +132,6 @@ impl Lookup {
     fn row_of_file(&self, by: &[(Text, Value)], context: &Context<'_>) -> Result<Option<Map>, Fault> {
         let key = by.first().and_then(|(_, value)| key_part(value)).ok_or_else(|| no_key(by))?;
         Ok(context.tables.row(&self.table, &key)?.cloned())
-    }
-
-    fn put(&self, item: &mut Value, row: Option<Map>) -> Result<(), Fault> {
-        let Some(row) = row else { return Ok(()) };
-        let kind = item.kind();
-        let Value::Map(map) = item else {
-            let said = format!("the row cannot be put into {kind}: only a map has the field `{}`", self.into);
-            return Err(Fault::refuse("LOOKUP-PLACE", said));
-        };
-        map.insert(self.into.clone(), row);
-        Ok(())
     }
 
     fn not_found(&self, by: Option<&[(Text, Value)]>) -> Fault {

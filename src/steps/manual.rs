@@ -36,6 +36,15 @@ pub static FAULTS: &[(&str, &str)] = &[
     ),
     ("LOOKUP-KEY", "The value to look up is null, a list or a map. Correct `where`, or skip the step with `when`."),
     ("LOOKUP-PLACE", "The row was to be put into something that is not a map. Correct `each`."),
+    (
+        "CALL-MISSING",
+        "The system has nothing of what a `call` asked for. Add it there and replay the message, or state `missing: leave_out`.",
+    ),
+    ("CALL-PLACE", "The answer was to be put into something that is not a map. Correct `each`."),
+    (
+        "CALL-LIMIT",
+        "One message asks systems for more than 10,000 things, or their answers are more than 16 MB. Let the source cut it into several messages, or ask for less.",
+    ),
     ("REMEMBER-KEY", "A key column of the row is missing, null, a list or a map: such a row could not be found again."),
     (
         "AGGREGATE-KEY",

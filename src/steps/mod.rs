@@ -6,7 +6,10 @@
 mod aggregate;
 mod beside;
 mod canonical;
+mod call;
+mod connections;
 mod csv_tables;
+mod enrich;
 mod filter;
 mod log;
 mod lookup;
@@ -28,15 +31,18 @@ mod validate;
 mod check;
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::config::{Node, Reader, Shape};
 use crate::formula::{Meta, Scope, Tables};
-use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::message::{Fault, Map, MessageId, Next, Text, Value};
 
 pub use canonical::Canonical;
+pub use connections::ConnectionNames;
 pub use csv_tables::CsvTables;
 pub use manual::{FAULTS, manual};
 pub use place::Place;
@@ -57,12 +63,15 @@ pub static ALL: &[&StepKind] = &[
     &split::KIND,
     &aggregate::KIND,
     &lookup::KIND,
+    &call::KIND,
     &remember::KIND,
     &log::KIND,
 ];
 
 /// Most documents one message may become.
 pub const MAX_DOCUMENTS: usize = 100_000;
+/// Most things one message may ask of systems.
+pub const MAX_CALLS: usize = 10_000;
 
 /// A verb with its settings.
 pub trait Step: Send + Sync + Debug {
@@ -131,6 +140,40 @@ pub enum Ask {
     Row { table: Text, key: Text, by: Vec<(Text, Value)> },
     /// What a group of `aggregate` holds; the group is held until the settle.
     Group { group: GroupKey },
+    /// What a read operation of a connection has.
+    Call(Arc<Call>),
+}
+
+/// A question to a system: what a read operation of a connection answers to `input`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub connection: Text,
+    pub operation: Text,
+    pub input: Value,
+    /// Names the question within its message, by what is asked: `product.find#018f...`. The same question of one message has one
+    /// answer, wherever it is asked and however often the message is repeated.
+    pub place: Text,
+    /// Most time the answer may take.
+    pub within: Duration,
+    /// An answer to the same question, of any message, may be so old.
+    pub keep: Option<Duration>,
+    /// The answer where the system is away or too slow.
+    pub otherwise: Option<Value>,
+    /// The message ends where the system has nothing: then that is no answer to remember.
+    pub needed: bool,
+}
+
+impl Call {
+    /// What stands in for an answer that did not come: the fallback, if the fault says that the system is away or too slow.
+    ///
+    /// # Errors
+    /// The fault, where there is no fallback for it.
+    pub fn fall_back(&self, fault: Fault) -> Result<Value, Fault> {
+        match (fault.next(), &self.otherwise) {
+            (Next::Retry { .. } | Next::Reconnect, Some(otherwise)) => Ok(otherwise.clone()),
+            _ => Err(fault),
+        }
+    }
 }
 
 /// The answer to an [`Ask`], in kind.
@@ -138,6 +181,8 @@ pub enum Ask {
 pub enum Answer {
     Row(Option<Map>),
     Group(Group),
+    /// `None`: the system has nothing of it.
+    Called(Option<Value>),
 }
 
 /// A group being gathered: of one pipeline's `aggregate` step, for one key.
@@ -211,6 +256,33 @@ pub fn gathered(key: impl Into<Value>, items: Vec<Value>) -> Value {
 #[async_trait]
 pub trait World: Send + Sync {
     async fn answer(&self, ask: &Ask) -> Result<Answer, Fault>;
+
+    /// Answers what one step asks of systems, in order; worth overriding where several can be asked at once.
+    async fn answer_calls(&self, calls: &[&Arc<Call>]) -> Result<Vec<Option<Value>>, Fault> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for call in calls {
+            match self.answer(&Ask::Call((*call).clone())).await? {
+                Answer::Called(answer) => answers.push(answer),
+                Answer::Row(_) | Answer::Group(_) => return Err(unanswered("call")),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// A step was not told what it asked for.
+fn unanswered(verb: &str) -> Fault {
+    Fault::misconfigured(
+        "STEP-ANSWER",
+        format!("what a `{verb}` asked for was not answered; this is a defect of raccord"),
+    )
+}
+
+fn too_many_calls() -> Fault {
+    Fault::refuse(
+        "CALL-LIMIT",
+        "this message asks systems for more than 10,000 things, or sends them more than 16 MB; let the source cut it into several messages",
+    )
 }
 
 /// A verb that can be named in a pipeline.
@@ -234,6 +306,7 @@ pub struct StepPlace<'a> {
     /// The pipeline's folder, for `map_file` and schema files.
     pub folder: &'a std::path::Path,
     pub tables: &'a TableNames,
+    pub connections: &'a ConnectionNames,
 }
 
 /// A verb: its doc comment is its manual page.

@@ -3,9 +3,12 @@
 //! Step by step over all documents, in order. A document moves from step to step; nothing is copied, allocated or awaited
 //! for a step that asks nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::{Answer, Ask, Context, Effect, Group, GroupKey, Outcome, Step, World};
+use super::{
+    Answer, Ask, Call, Context, Effect, Group, GroupKey, MAX_CALLS, Outcome, Step, World, too_many_calls, unanswered,
+};
 use crate::formula::Condition;
 use crate::message::{Fault, Map, Text, Value};
 
@@ -97,6 +100,9 @@ impl Placed {
             return out.push(document);
         }
         let asks = self.step.asks(&document, context)?;
+        if let Some(Ask::Call(_)) = asks.first() {
+            known.call(&asks, world).await?;
+        }
         let mut answers = Vec::with_capacity(asks.len());
         for ask in &asks {
             answers.push(known.answer(ask, world).await?);
@@ -114,6 +120,8 @@ impl Placed {
 struct Known {
     rows: HashMap<(Text, Text), Option<Map>>,
     groups: HashMap<GroupKey, Group>,
+    /// What systems answered, by [`Call::place`].
+    calls: HashMap<Text, Option<Value>>,
     /// The step at hand has several documents. One alone meets a group once: nothing to keep.
     several: bool,
 }
@@ -136,10 +144,37 @@ impl Known {
         Ok(answer)
     }
 
+    /// Asks systems for all that one step wants of them, each question once.
+    async fn call(&mut self, asks: &[Ask], world: &dyn World) -> Result<(), Fault> {
+        let mut calls: Vec<&Arc<Call>> = Vec::new();
+        let mut asked = HashSet::new();
+        for ask in asks {
+            if let Ask::Call(call) = ask
+                && !self.calls.contains_key(&call.place)
+                && asked.insert(&call.place)
+            {
+                calls.push(call);
+            }
+        }
+        if calls.is_empty() {
+            return Ok(());
+        }
+        if self.calls.len() + calls.len() > MAX_CALLS {
+            return Err(too_many_calls());
+        }
+        let answers = world.answer_calls(&calls).await?;
+        if answers.len() != calls.len() {
+            return Err(unanswered("call"));
+        }
+        self.calls.extend(calls.into_iter().map(|call| call.place.clone()).zip(answers));
+        Ok(())
+    }
+
     fn recall(&self, ask: &Ask) -> Option<Answer> {
         match ask {
             Ask::Row { table, key, .. } => self.rows.get(&(table.clone(), key.clone())).cloned().map(Answer::Row),
             Ask::Group { group } => self.groups.get(group).cloned().map(Answer::Group),
+            Ask::Call(call) => self.calls.get(&call.place).cloned().map(Answer::Called),
         }
     }
 

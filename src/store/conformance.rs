@@ -23,6 +23,7 @@ pub async fn run<P: Place>(new_place: impl Fn() -> P) {
     dead_letters_keep_everything(&new_place()).await;
     dead_letters_are_listed_and_dealt_with_once(&new_place()).await;
     a_row_is_never_covered_by_an_older_one(&new_place()).await;
+    an_answer_is_kept_for_whatever_repeats_its_message(&new_place()).await;
     a_group_gathers_and_closes_once(&new_place()).await;
     the_journal_tells_and_is_searched(&new_place()).await;
     what_is_past_its_time_is_forgotten(&new_place()).await;
@@ -344,6 +345,42 @@ async fn a_row_is_never_covered_by_an_older_one<P: Place>(place: &P) {
     assert_eq!(read(now).await.as_deref(), Some("sent"));
     assert_eq!(read(later(now, Duration::from_secs(60))).await, None);
     assert_eq!(engine.store.row("others", "1042", now).await.expect("it can be read"), None);
+}
+
+async fn an_answer_is_kept_for_whatever_repeats_its_message<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let (first, second) = (MessageId::derive(&[b"1"]), MessageId::derive(&[b"2"]));
+    let write = |message, place: &str, answer: Option<Value>| AnswerWrite { message, place: place.into(), answer };
+    let settle = async |engine: &Engine, answers: Vec<AnswerWrite>| {
+        engine.store.settle(Settlement { answers, ..Settlement::default() }).await
+    };
+    let lamp: Value = [("name", "Lamp \0")].into_iter().collect::<Map>().into();
+    let answers = vec![
+        write(first, "a#1", Some(lamp.clone())),
+        write(first, "a#2", None),
+        write(first, "b#1", Some(Value::Null)),
+        write(second, "a#1", Some("other".into())),
+    ];
+    settle(&engine, answers.clone()).await.expect("answers can be written");
+    settle(&engine, answers).await.expect("the same again is the same");
+    let another = vec![write(first, "a#3", None), write(first, "a#2", Some("late".into()))];
+    let fault = settle(&engine, another).await.expect_err("another answer was given before");
+    assert_eq!(fault.code(), "STORE-STALE");
+    drop(engine);
+    engine = place.open().await;
+    let mut kept = engine.store.answers(first).await.expect("answers can be read");
+    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+    assert_eq!(kept, [("a#1".into(), Some(lamp)), ("a#2".into(), None), ("b#1".into(), Some(Value::Null))]);
+    assert_eq!(engine.store.answers(MessageId::derive(&[b"3"])).await.expect("answers can be read"), []);
+    // They go with the journal, but not before the dead letters that may be replayed.
+    place.clock().advance(MONTH + Duration::from_secs(1));
+    let retention = |dead_letters| Retention { journal: MONTH, dead_letters };
+    let sweep = async |retention| {
+        while engine.store.sweep(place.clock().now(), retention).await.expect("the store can be swept") {}
+        engine.store.answers(second).await.expect("answers can be read").len()
+    };
+    assert_eq!(sweep(retention(MONTH * 2)).await, 1);
+    assert_eq!(sweep(retention(MONTH)).await, 0);
 }
 
 async fn a_group_gathers_and_closes_once<P: Place>(place: &P) {

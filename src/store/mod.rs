@@ -51,6 +51,8 @@ pub struct Settlement {
     pub hops: Vec<Hop>,
     /// Rows of durable tables.
     pub rows: Vec<RowWrite>,
+    /// What systems answered to messages that are not done yet. Another answer to the same question makes the settlement stale.
+    pub answers: Vec<AnswerWrite>,
     pub groups: Vec<GroupWrite>,
     /// Where sources go on from, by name.
     pub cursors: Vec<(Text, Value)>,
@@ -84,6 +86,7 @@ impl Settlement {
         self.dead_ended.extend(other.dead_ended);
         self.hops.extend(other.hops);
         self.rows.extend(other.rows);
+        self.answers.extend(other.answers);
         self.groups.extend(other.groups);
         self.cursors.extend(other.cursors);
         self.held.extend(other.held);
@@ -227,6 +230,16 @@ pub struct RowWrite {
     pub until: Option<Timestamp>,
 }
 
+/// What a system answered to a message: whatever repeats the message goes on with the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerWrite {
+    pub message: MessageId,
+    /// The question: [`crate::steps::Call::place`].
+    pub place: Text,
+    /// `None`: the system had nothing.
+    pub answer: Option<Value>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupWrite {
     Join {
@@ -305,6 +318,9 @@ pub trait Store: Vault + Send + Sync {
     /// The row of `table` under `key`, unless its time has passed.
     async fn row(&self, table: &str, key: &str, now: Timestamp) -> Result<Option<Map>, Fault>;
 
+    /// What systems answered to a message, by question: as long as the longer of journal and dead letters is kept.
+    async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault>;
+
     async fn group(&self, key: &GroupKey) -> Result<Group, Fault>;
 
     /// Groups of a pipeline whose closing time is not after `now`, at most `most`.
@@ -341,6 +357,13 @@ pub trait Store: Vault + Send + Sync {
 pub struct Retention {
     pub journal: Duration,
     pub dead_letters: Duration,
+}
+
+impl Retention {
+    /// How long answers of systems are kept: a dead letter's replay goes on with them.
+    fn answers(&self) -> Duration {
+        self.journal.max(self.dead_letters)
+    }
 }
 
 /// A queue and a store that settle together, and the instances that share them.

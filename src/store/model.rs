@@ -258,6 +258,10 @@ impl Store for Model {
         Ok(None)
     }
 
+    async fn answers(&self, _: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
+        Ok(Vec::new())
+    }
+
     async fn group(&self, _: &GroupKey) -> Result<Group, Fault> {
         Ok(Group::default())
     }

@@ -16,8 +16,8 @@ use crate::config::{Environment, QueueSettings, render};
 use crate::formula::Scope;
 use crate::message::json;
 use crate::message::{Map, Value};
-use crate::pipelines::{Gate, Memory, load};
-use crate::protocols::{Prepared, Receiver};
+use crate::pipelines::{Calls, Gate, Memory, load};
+use crate::protocols::{NoConnections, Prepared, Receiver};
 use crate::store::{self, DeadFilter, DeadLetter};
 use crate::telemetry::Metrics;
 
@@ -75,6 +75,7 @@ impl Room {
             clock: clock.clone(),
             metrics: Metrics::default(),
             tables: configuration.tables.clone(),
+            calls: Arc::new(Calls::new(Arc::new(NoConnections), clock.clone())),
             memory: Arc::new(Memory::new(64 << 20)),
             quota: u64::from(queue.quota),
         };

@@ -48,6 +48,7 @@ pub fn surroundings(folder: &Path) -> Surroundings {
         routes: Arc::new(http::Routes::default()),
         pipelines: Arc::new(NoPipelines),
         vault: Arc::new(crate::store::MemoryVault::new(Clock::real())),
+        connections: Arc::new(crate::protocols::NoConnections),
     }
 }
 

@@ -249,6 +249,7 @@ pub fn around(folder: &Path) -> Surroundings {
         routes: Arc::new(http::Routes::default()),
         pipelines: Arc::new(NoPipelines),
         vault: Arc::new(crate::store::MemoryVault::new(Clock::real())),
+        connections: Arc::new(crate::protocols::NoConnections),
     }
 }
 

@@ -575,6 +575,10 @@ impl Store for Distributed {
         self.shared.ledger.row(table, key, now).await
     }
 
+    async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
+        self.shared.ledger.answers(message).await
+    }
+
     async fn group(&self, key: &GroupKey) -> Result<Group, Fault> {
         self.shared.ledger.group(key).await
     }

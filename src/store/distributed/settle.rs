@@ -196,6 +196,7 @@ impl Shared {
         commit.dead_ended.clone_from(&settlement.dead_ended);
         commit.hops.clone_from(&settlement.hops);
         commit.rows.clone_from(&settlement.rows);
+        commit.answers.clone_from(&settlement.answers);
         commit.groups.clone_from(&settlement.groups);
         commit.cursors.clone_from(&settlement.cursors);
         commit.claimed.clone_from(&settlement.claimed);
@@ -389,6 +390,7 @@ fn is_empty(commit: &Settlement) -> bool {
         dead_ended,
         hops,
         rows,
+        answers,
         groups,
         cursors,
         held,
@@ -404,6 +406,7 @@ fn is_empty(commit: &Settlement) -> bool {
         && dead_ended.is_empty()
         && hops.is_empty()
         && rows.is_empty()
+        && answers.is_empty()
         && groups.is_empty()
         && cursors.is_empty()
         && held.is_empty()

@@ -4,6 +4,7 @@
 //! and beats use a pool. Nothing a caller was told is lost with a connection: see `writer.rs`. What waits in the database
 //! (parked entries) is handed out as by the embedded queue; `queues.rs` says how its order survives several writers.
 
+mod answers;
 mod claiming;
 mod claims;
 mod connection;
@@ -174,6 +175,10 @@ impl Store for Postgres {
 
     async fn row(&self, table: &str, key: &str, now: Timestamp) -> Result<Option<Map>, Fault> {
         tables::read(&self.pool, table, key, now).await
+    }
+
+    async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
+        answers::read(&self.pool, message).await
     }
 
     async fn group(&self, key: &GroupKey) -> Result<Group, Fault> {

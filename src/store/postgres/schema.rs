@@ -60,6 +60,8 @@ const STEPS: &[&str] = &["
     CREATE TABLE mark (process uuid PRIMARY KEY, last bigint NOT NULL, at timestamptz NOT NULL) WITH (fillfactor = 50);
 ", "
     CREATE TABLE vault (name text PRIMARY KEY, version bigint NOT NULL, value text, holder text, until timestamptz NOT NULL);
+    CREATE TABLE answers (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, message uuid NOT NULL, place text NOT NULL,
+        answer text, at bigint NOT NULL, UNIQUE (message, place));
 "];
 
 /// Takes the steps the schema has not taken; of several instances one does, and the others wait for it.

@@ -13,14 +13,16 @@ use super::connection::Connection;
 use super::dead_letters::{self, Removed};
 use super::faults::Failure;
 use super::queues::{self, Counters, Hold, Placed};
-use super::{groups, journal, leases, tables};
+use super::{answers, groups, journal, leases, tables};
 use crate::message::{Fault, MessageId, Text, Value};
 use crate::queue::embedded::faults::stale;
 use crate::queue::embedded::{nanoseconds, timestamp};
 use crate::queue::waiting::Change;
 use crate::queue::{Entry, EntryRef, NewEntry};
 use crate::store::hops::{self, Page};
-use crate::store::{Accepted, DeadLetter, Fence, GroupWrite, Intake, Retry, RowWrite, Settlement, Stored, repeats};
+use crate::store::{
+    Accepted, AnswerWrite, DeadLetter, Fence, GroupWrite, Intake, Retry, RowWrite, Settlement, Stored, repeats,
+};
 
 /// Come back after: the quota may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -309,6 +311,7 @@ struct Plan<'a> {
     stores: Vec<Placed<'a>>,
     dead: Vec<Cow<'a, DeadLetter>>,
     rows: Vec<&'a RowWrite>,
+    answers: Vec<&'a AnswerWrite>,
     groups: Vec<&'a GroupWrite>,
     cursors: Vec<&'a (Text, Value)>,
     pages: Vec<Page>,
@@ -428,6 +431,7 @@ impl<'a> Plan<'a> {
         }
         self.dead.extend(settlement.dead.iter().map(Cow::Borrowed));
         self.rows.extend(&settlement.rows);
+        self.answers.extend(&settlement.answers);
         self.groups.extend(&settlement.groups);
         self.cursors.extend(&settlement.cursors);
         hops::add(&settlement.hops, &mut self.pages);
@@ -490,7 +494,8 @@ impl<'a> Plan<'a> {
             tables::write(connection, &self.rows),
             tables::write_cursors(connection, &self.cursors),
             journal::write(connection, &self.pages, now),
-            groups::write(connection, &self.groups, now)
+            groups::write(connection, &self.groups, now),
+            answers::write(connection, &self.answers, now)
         );
         outcomes.0?;
         outcomes.1?;
@@ -501,7 +506,8 @@ impl<'a> Plan<'a> {
         outcomes.6?;
         outcomes.7?;
         outcomes.8?;
-        outcomes.9
+        outcomes.9?;
+        outcomes.10
     }
 
     fn applied(self) -> Applied {

@@ -29,6 +29,9 @@ const JOURNAL: &str =
     RETURNING 1";
 const CLAIMS: &str = "DELETE FROM claim WHERE key IN (SELECT key FROM claim WHERE until <= $1 ORDER BY until LIMIT $2
     FOR UPDATE SKIP LOCKED) RETURNING 1";
+const ANSWERS: &str =
+    "DELETE FROM answers WHERE number IN (SELECT number FROM answers ORDER BY number LIMIT $2) AND at <= $1
+    RETURNING 1";
 const SETTLED: &str =
     "DELETE FROM settled WHERE entry IN (SELECT entry FROM settled WHERE at <= $1 ORDER BY at LIMIT $2)
     RETURNING 1";
@@ -45,6 +48,7 @@ pub async fn sweep(pool: &Pool, now: Timestamp, retention: Retention) -> Result<
         (JOURNAL, journal),
         (CLAIMS, present),
         (SETTLED, journal),
+        (ANSWERS, before(now, retention.answers())),
     ];
     let mut more = false;
     for (sql, time) in kinds {

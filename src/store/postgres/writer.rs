@@ -18,7 +18,7 @@ use super::connection::{Connection, Connector};
 use super::consumer::Lane;
 use super::faults::Failure;
 use super::settle::{Applied, Known, Operation, Touched, apply, go_together};
-use super::{claims, dead_letters, faults, groups, journal, leases, queues, tables};
+use super::{answers, claims, dead_letters, faults, groups, journal, leases, queues, tables};
 use crate::clock::Clock;
 use crate::message::{Fault, Text};
 use crate::queue::Window;
@@ -58,6 +58,7 @@ const STATEMENTS: &[&str] = &[
     dead_letters::FORGET,
     dead_letters::INSERT,
     tables::WRITE,
+    answers::WRITE,
     tables::WRITE_CURSORS,
     journal::INSERT,
     groups::OPEN,

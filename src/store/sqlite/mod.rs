@@ -3,6 +3,7 @@
 //! Every writing call becomes an [`Operation`] for the file's one writer; reading calls use its readers. One file a thing
 //! remembered; `settle.rs` brings them together.
 
+mod answers;
 mod claims;
 mod cursors;
 mod dead_letters;
@@ -121,6 +122,10 @@ impl Store for SqliteStore {
     async fn row(&self, table: &str, key: &str, now: Timestamp) -> Result<Option<Map>, Fault> {
         let (table, key) = (table.to_owned(), key.to_owned());
         self.file.read(move |connection| tables::read(connection, &table, &key, now)).await
+    }
+
+    async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
+        self.file.read(move |connection| answers::read(connection, message)).await
     }
 
     async fn group(&self, key: &GroupKey) -> Result<Group, Fault> {

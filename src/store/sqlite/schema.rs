@@ -36,4 +36,6 @@ pub const MIGRATIONS: &[&str] = &["
 ", "
     CREATE TABLE vault (name TEXT PRIMARY KEY, version INTEGER NOT NULL, value TEXT, holder TEXT, until INTEGER NOT NULL)
         WITHOUT ROWID;
+    CREATE TABLE answers (number INTEGER PRIMARY KEY, message BLOB NOT NULL, place TEXT NOT NULL, answer TEXT,
+        at INTEGER NOT NULL, UNIQUE (message, place));
 "];

@@ -10,7 +10,7 @@ use super::claims::{self, Seen};
 use super::journal::JournalWriter;
 use super::sweep::Sweeper;
 use super::vault::Change;
-use super::{Reply, cursors, dead_letters, groups, settled, tables};
+use super::{Reply, answers, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
 use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
@@ -207,6 +207,7 @@ impl StoreWork {
         settlement.claimed.iter().try_for_each(|claim| claims::ended(connection, claim))?;
         settlement.dead.iter().try_for_each(|dead| dead_letters::write(connection, dead))?;
         settlement.rows.iter().try_for_each(|row| tables::write(connection, row))?;
+        settlement.answers.iter().try_for_each(|answer| answers::write(connection, answer, now))?;
         settlement.groups.iter().try_for_each(|group| groups::write(connection, group, writing.now))?;
         settlement.cursors.iter().try_for_each(|(name, value)| cursors::write(connection, name, value))?;
         self.journal.add(&settlement.hops);

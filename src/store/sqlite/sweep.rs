@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{claims, dead_letters, groups, journal, settled, tables};
+use super::{answers, claims, dead_letters, groups, journal, settled, tables};
 use crate::message::Fault;
 use crate::queue::embedded::nanoseconds;
 use crate::store::Retention;
@@ -30,6 +30,7 @@ impl Sweeper {
         more |= dead_letters::sweep(connection, before(now, retention.dead_letters), PART)? == part;
         more |= groups::sweep(connection, before(now, retention.journal), PART)? == part;
         more |= journal::sweep(connection, before(now, retention.journal), PART)?;
+        more |= answers::sweep(connection, before(now, retention.answers()), PART)?;
         let claims_from = claims::sweep(connection, &self.claims_from, present)?;
         more |= claims_from.is_some();
         self.claims_from = claims_from.unwrap_or_default();
