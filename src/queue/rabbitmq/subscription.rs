@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::envelope;
-use super::faults::{fault_of, gone};
+use super::faults::gone;
 use super::link::Link;
 use crate::message::{Fault, Text};
 use crate::queue::Window;
@@ -148,7 +148,7 @@ impl Source {
         };
         match timeout(ANSWER_WITHIN, consume).await {
             Ok(Ok(consumer)) => Ok(Open { channel, consumer, prefetch }),
-            Ok(Err(error)) => Err(fault_of(&error)),
+            Ok(Err(error)) => Err(self.link.fault(&error)),
             Err(_) => Err(gone("the broker did not answer in time")),
         }
     }
@@ -204,7 +204,7 @@ impl Subscription {
     fn take(&mut self, next: Option<lapin::Result<lapin::message::Delivery>>, batch: &mut Vec<Delivered>) {
         let delivery = match next {
             Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return self.end(fault_of(&error)),
+            Some(Err(error)) => return self.end(self.source.link.fault(&error)),
             None => {
                 let open = self.open.as_ref().is_some_and(|open| open.channel.status().connected());
                 let fault = if open {

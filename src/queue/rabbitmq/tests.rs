@@ -253,11 +253,19 @@ async fn a_queue_unlike_ours_is_explained() {
     assert_eq!((fault.code(), fault.next()), ("AMQP-DIFFERENT", Next::Misconfigured));
     let said = fault.to_string();
     assert!(
-        said.contains("`raccord.orders` is there already")
-            && said.contains("`x-overflow` must be 'reject-publish', the broker has nothing"),
+        said.contains("`raccord.orders` is there already and is a classic queue; a quorum queue is needed"),
         "{said}"
     );
     rabbit.declare("other", Sharing::Competing).await.expect("others are not harmed");
+    vhost.declare_queue("raccord.open", &json!({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}));
+    let fault = rabbit.declare("open", Sharing::Competing).await.expect_err("a full one would drop");
+    let said = fault.to_string();
+    assert!(said.contains("`x-overflow` must be 'reject-publish', the broker has nothing"), "{said}");
+    // Left over alone, and of the wrong kind: that is what is wrong with it, not the number of partitions.
+    vhost.declare_queue("raccord.prices.p0", &json!({}));
+    let fault = rabbit.declare("prices", Sharing::Keyed).await.expect_err("it is classic");
+    assert_eq!(fault.code(), "AMQP-DIFFERENT", "{fault}");
+    assert!(fault.to_string().contains("`raccord.prices.p0` is there already and is a classic queue"), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,7 +155,7 @@ async fn a_queue_that_is_otherwise_is_explained_with_the_difference() {
     site.vhost.declare_queue(&name, &json!({ "x-queue-type": "classic" }));
     let folder = site.folder(2);
     // It does not start on what it did not make, and says what is otherwise.
-    folder.raccord(&["run"]).expect(3, &["AMQP-DIFFERENT", &name, "x-overflow", "reject-publish"]);
+    folder.raccord(&["run"]).expect(3, &["AMQP-DIFFERENT", &name, "is a classic queue; a quorum queue is needed"]);
     site.vhost.delete_queue(&name);
     let hub = HubProcess::start(&folder).await;
     load.begin(&[hub.address]);
