@@ -306,7 +306,10 @@ mod tests {
         check("key: hub.key", &["`tls.certificate` is missing"]);
         check("ca: absent.pem", &["absent.pem: the file absent.pem cannot be read: No such file"]);
         check("ca: empty.pem", &["empty.pem: the file empty.pem holds no certificates in PEM"]);
-        check("certificate: hub.key, key: hub.pem", &["hub.key: the file hub.key holds no", "hub.pem: the file hub.pem"]);
+        check(
+            "certificate: hub.key, key: hub.pem",
+            &["hub.key: the file hub.key holds no", "hub.pem: the file hub.pem"],
+        );
         check("certificate: hub.pem, key: other.key", &["hub.pem: the file hub.pem does not go with its key"]);
         let by_certificate = "queue: { rabbitmq: { addresses: [a], tls: { certificate: hub.pem, key: hub.key } } }";
         assert_eq!(told_in(&folder, by_certificate), [] as [&str; 0], "the certificate says who connects");

@@ -61,7 +61,9 @@ fn fault_of_reply(code: u16, text: &str, map: &str) -> Fault {
                  `{map}.password`"
             ),
         ),
-        403 if text.contains("Login was refused") => login("the broker does not know this user with this password", map),
+        403 if text.contains("Login was refused") => {
+            login("the broker does not know this user with this password", map)
+        }
         403 => rights(text, map),
         404 => Fault::misconfigured("AMQP-MISSING", "the broker does not have it"),
         405 => Fault::misconfigured("AMQP-LOCKED", "another connection holds the queue for itself alone (exclusive)"),
@@ -223,9 +225,15 @@ mod tests {
         let vhost = said(530, "NOT_ALLOWED - vhost x not found");
         assert!(vhost.contains("or correct `queue.rabbitmq.vhost`"), "{vhost}");
         let wanted = [
-            ("ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'u'", "right to configure what"),
+            (
+                "ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'u'",
+                "right to configure what",
+            ),
             ("ACCESS_REFUSED - read access to exchange 'e' in vhost '/' refused for user 'u'", "right to read what"),
-            ("ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'", "configure, write and read what"),
+            (
+                "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'",
+                "configure, write and read what",
+            ),
         ];
         for (text, right) in wanted {
             let rights = said(403, text);

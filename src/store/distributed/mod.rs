@@ -320,7 +320,8 @@ impl Shared {
         if former == Some(word(sharing)) {
             return Ok(());
         }
-        let others: Vec<_> = self.keeper.living().into_iter().filter(|one| !one.this && !one.revision.is_empty()).collect();
+        let others: Vec<_> =
+            self.keeper.living().into_iter().filter(|one| !one.this && !one.revision.is_empty()).collect();
         if former.is_some()
             && let Some(other) = others.first()
         {

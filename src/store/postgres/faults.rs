@@ -59,9 +59,7 @@ fn gone(state: &SqlState) -> bool {
 
 fn of_state(state: &SqlState) -> Fault {
     match &state.code()[..2] {
-        _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => {
-            Fault::misconfigured("STORE-LOGIN", LACKS_RIGHT)
-        }
+        _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => Fault::misconfigured("STORE-LOGIN", LACKS_RIGHT),
         // A schema that one may not use is as one that is not there.
         _ if *state == SqlState::INVALID_SCHEMA_NAME => Fault::misconfigured("STORE-LOGIN", LACKS_RIGHT),
         _ if *state == SqlState::INVALID_CATALOG_NAME => Fault::misconfigured(
