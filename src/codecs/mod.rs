@@ -20,6 +20,7 @@ use crate::config::{Field, Kind, MapReader, Node, Reader, Shape, Word};
 use crate::message::{Fault, Value};
 
 pub use charset::Charset;
+pub use json::json_documents;
 pub use stream::{LineEnd, MessageIs};
 
 /// The formats a pipeline can name.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::process::{Work, decode, process};
 use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
-use crate::config::{Files, Kind, Node, Problem, Reader, Setting, Shape, settings};
+use crate::config::{Data, Files, Problem, Reader, Setting, Shape, settings};
 use crate::formula::{Meta, Scope};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Delivery, Prepared, Target};
@@ -45,42 +45,6 @@ settings! {
         table: Text,
         /// The row it returns, for every key.
         returns: Data,
-    }
-}
-
-/// A document as written in YAML: no paths, no formulas.
-#[derive(Clone, Debug)]
-pub struct Data(Value);
-
-impl Setting for Data {
-    fn shape() -> Shape {
-        Shape::Template("a document as written")
-    }
-
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Data> {
-        Some(Data(match &node.kind {
-            Kind::Null => Value::Null,
-            Kind::Scalar { plain, .. } => {
-                let text = reader.text(node)?;
-                match text.as_str() {
-                    "true" if *plain => true.into(),
-                    "false" if *plain => false.into(),
-                    number if *plain => Value::number(number).unwrap_or(Value::Text(text)),
-                    _ => Value::Text(text),
-                }
-            }
-            Kind::List(items) => {
-                let items: Option<Vec<Value>> =
-                    items.iter().map(|item| Data::read(item, reader).map(|data| data.0)).collect();
-                items?.into()
-            }
-            Kind::Map { fields, .. } => {
-                let read =
-                    |(key, node): &(crate::config::Key, Node)| Some((key.name.clone(), Data::read(node, reader)?.0));
-                let fields: Option<Map> = fields.iter().map(read).collect();
-                fields?.into()
-            }
-        }))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::codecs::{self, Codec};
 use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Span, StructShape, choice, settings};
+use crate::connectors::{self, Connectors};
 use crate::formula::Template;
 use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
@@ -222,7 +223,8 @@ pub fn shape() -> Shape {
 }
 
 fn source_shape() -> Shape {
-    protocols::source_shape(&codecs::format_fields())
+    let wire = protocols::source_shape(&codecs::format_fields());
+    Shape::Either(vec![wire, Shape::Struct(connectors::source_shape())])
 }
 
 fn destinations_shape() -> Shape {
@@ -233,8 +235,9 @@ fn destination_shape() -> Shape {
     let mut fields = DestinationHead::fields();
     let about = "What is done to each message for this destination only.";
     fields.push(Field { name: "steps", about, shape: steps::steps_shape, default: None, required: false });
+    let connected = connectors::target_shape().and(fields.clone());
     fields.extend(codecs::format_fields());
-    protocols::target_shape(&fields)
+    Shape::Either(vec![protocols::target_shape(&fields), Shape::Struct(connected)])
 }
 
 impl Pipeline {
@@ -245,11 +248,12 @@ impl Pipeline {
         reader: &mut Reader<'_>,
         folder: &FilePath,
         tables: &TableNames,
+        connectors: &Connectors,
     ) -> Option<Pipeline> {
         let mut map = reader.map(node)?;
         let head: Option<PipelineHead> = map.flat(reader);
         let from = match map.node("from") {
-            Some(from) => read_source(from, reader),
+            Some(from) => read_source(from, reader, connectors),
             None => {
                 reader
                     .error(map.span.part(0, 1), "`from` is missing")
@@ -264,7 +268,11 @@ impl Pipeline {
         let defaults = head.as_ref().map_or_else(OnError::default, |head| OnError::of(head.on_error.as_ref()));
         let to = map.node("to");
         let destinations = match to {
-            Some(to) => read_destinations(to, reader, &Place { pipeline: name, folder, tables, defaults: &defaults }),
+            Some(to) => read_destinations(
+                to,
+                reader,
+                &Place { pipeline: name, folder, tables, connectors, defaults: &defaults },
+            ),
             None => Some(Vec::new()),
         };
         let from_span = map.node("from").map_or(map.span, |node| node.span.part(0, 1));
@@ -346,11 +354,21 @@ struct Place<'a> {
     pipeline: &'a str,
     folder: &'a FilePath,
     tables: &'a TableNames,
+    connectors: &'a Connectors,
     defaults: &'a OnError,
 }
 
-fn read_source(node: &Node, reader: &mut Reader<'_>) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
+fn read_source(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    connectors: &Connectors,
+) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
     let mut map = reader.map(node)?;
+    if map.node("connection").is_some() {
+        let source = connectors.read_source(&mut map, reader);
+        map.finish(reader);
+        return Some((source?, codecs::json_documents()));
+    }
     let source = protocols::read_source(&mut map, reader);
     let codec = codecs::read_format(&mut map, reader);
     map.finish(reader);
@@ -379,8 +397,10 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
         Some(node) => Steps::read(node, reader, &steps_place),
         None => Some(Steps::default()),
     };
-    let target = protocols::read_target(&mut map, reader);
-    let codec = codecs::read_format(&mut map, reader);
+    let (target, codec) = match map.node("connection") {
+        Some(_) => (place.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
+        None => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
+    };
     map.finish(reader);
     if let (Some(steps), Some(at)) = (&steps, node.field("steps"))
         && steps.has("aggregate")

@@ -111,6 +111,7 @@ impl<'a> Context<'a> {
             item: None,
             partner: self.partner,
             connection: None,
+            locals: None,
             time: self.time,
             id: self.id,
             tables: self.tables,

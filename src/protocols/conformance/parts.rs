@@ -32,6 +32,7 @@ pub fn deliver_document(target: &dyn Target, number: u32, document: &Value) -> R
         item: None,
         partner: None,
         connection: None,
+        locals: None,
         time: Timestamp::UNIX_EPOCH,
         id,
         tables: &NoTables,

@@ -25,7 +25,7 @@ pub use auth::{ApiKey, Auth, Basic, Bearer};
 pub use client::{Answer, Client, ClientSettings};
 pub use head::HeaderText;
 pub use routes::{Handler, Limits, Mounted, Routes};
-pub use settings::{HttpSource, HttpTarget, ProxyAddress, Tls};
+pub use settings::{HttpSource, HttpTarget, ProxyAddress, RoutePath, Tls};
 pub use signature::Signature;
 
 use super::{ProtocolKind, SourceKind, SourceSettings, TargetKind, TargetSettings};

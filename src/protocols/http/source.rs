@@ -309,6 +309,7 @@ impl Entrance {
             item: None,
             partner: None,
             connection: None,
+            locals: None,
             time: self.clock.now(),
             id,
             tables: &NoTables,

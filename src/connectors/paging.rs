@@ -1,0 +1,1 @@
+//! From page to page, and when to stop.
