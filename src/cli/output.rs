@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -82,10 +83,40 @@ pub async fn office(context: &Context, question: Map) -> anyhow::Result<Option<V
         };
     }
     let Some(configuration) = configuration(context)? else { return Ok(None) };
-    let office = Office::open(&configuration, &context.options()).await?;
-    let answer = office.answer(&question).await;
+    let database = || {
+        let store = configuration.hub.store.as_ref()?;
+        Some(format!("the database at {}", store.postgres.addresses.join(", ")))
+    };
+    let office = told(Office::open(&configuration, &context.options()), database).await?;
+    let broker = || {
+        let rabbit = configuration.hub.queue.as_ref()?.rabbitmq.as_ref()?;
+        Some(format!("the broker at {} or the database", rabbit.addresses.join(", ")))
+    };
+    let answer = told(office.answer(&question), || office.waits_for().or_else(broker)).await;
     office.close().await;
     Ok(Some(answer?))
+}
+
+/// Long enough for whoever looks at a terminal to wonder.
+const WONDER: Duration = Duration::from_secs(2);
+
+/// Awaits `work`; where it takes long, says once what it waits for, as soon as that is known.
+async fn told<T>(work: impl Future<Output = T>, waits_for: impl Fn() -> Option<String>) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(WONDER), if !told => {
+                if let Some(what) = waits_for() {
+                    // On a terminal a sign of life may stand in the line.
+                    let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+                    eprintln!("{clear}raccord: waits for {what}");
+                    told = true;
+                }
+            }
+        }
+    }
 }
 
 /// A question for the office.

@@ -21,7 +21,12 @@ impl Status {
             return Ok(ExitCode::SUCCESS);
         }
         let running = answer.get("running") == Some(&Value::Bool(true));
-        println!("{}\n", if running { "The hub runs." } else { "No hub runs here; this is what its files say." });
+        let waits = answer.get("waits_since").and_then(Value::as_text);
+        match (running, waits) {
+            (_, Some(since)) => println!("The hub has waited to start since {since}."),
+            (true, None) => println!("The hub runs.\n"),
+            (false, None) => println!("No hub runs here; this is what its files say.\n"),
+        }
         let mut rows = Vec::new();
         for pipeline in answer.get("pipelines").and_then(Value::as_list).unwrap_or_default() {
             for (queue, count) in pipeline.get("queues").and_then(Value::as_map).into_iter().flat_map(|map| map.iter())
@@ -29,7 +34,12 @@ impl Status {
                 rows.push(vec![queue.to_string(), count.plain().unwrap_or_default().to_string()]);
             }
         }
-        output::table(&["QUEUE", "WAITING"], &rows);
+        let ready = answer.get("not_ready").and_then(Value::as_list).is_none_or(<[Value]>::is_empty);
+        if ready || !rows.is_empty() {
+            output::table(&["QUEUE", "WAITING"], &rows);
+        } else if waits.is_none() {
+            away(answer.get("away").and_then(Value::as_list).unwrap_or_default());
+        }
         for pipeline in answer.get("pipelines").and_then(Value::as_list).unwrap_or_default() {
             if let Some(source) = pipeline.get("source").and_then(Value::as_text) {
                 println!("\nsource of {}: {source}", output::word(pipeline, "pipeline"));
@@ -55,6 +65,15 @@ impl Status {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Which server does not answer, since when and why: in the place of what it would have told.
+fn away(away: &[Value]) {
+    for one in away {
+        let word = |name| output::word(one, name);
+        println!("The {} has been away since {}: {}", word("server"), word("since"), word("why"));
+    }
+    println!("What waits in the queues cannot be told now.");
 }
 
 /// Who shares the queues, and what each holds; nothing where one instance has them for itself.

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{HubSettings, Kind, Node, Reader, TlsSettings};
+use super::{HubSettings, Kind, Node, Reader, tls};
 use crate::message::Text;
 
 /// Checks the hub's file; `hub` is what was read of it, where it could be read.
@@ -26,7 +26,7 @@ pub(super) fn check(file: &Node, hub: Option<&HubSettings>, reader: &mut Reader<
         if let Some(settings) = hub.and_then(|hub| hub.queue.as_ref()?.rabbitmq.as_ref()) {
             let certificate = settings.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
             check_login(node, settings.user.as_ref(), settings.password.is_some(), certificate, reader);
-            check_tls(node, settings.tls.as_ref(), reader);
+            tls::check(node.field("tls"), settings.tls.as_ref(), reader);
             check_prefix(node, &settings.prefix, reader);
             within(node, "partitions", settings.partitions, 1..=256, reader);
             within(node, "unconfirmed", settings.unconfirmed, 1..=65_535, reader);
@@ -37,7 +37,7 @@ pub(super) fn check(file: &Node, hub: Option<&HubSettings>, reader: &mut Reader<
     if let Some(node) = postgres {
         check_addresses(node, &Server { what: "database", port: 5432, scheme: "postgres", tls: false }, reader);
         if let Some(settings) = hub.and_then(|hub| Some(&hub.store.as_ref()?.postgres)) {
-            check_tls(node, settings.tls.as_ref(), reader);
+            tls::check(node.field("tls"), settings.tls.as_ref(), reader);
             check_schema(node, &settings.schema, reader);
             within(node, "connections", settings.connections, 4..=500, reader);
             long_enough(node, "statement_within", settings.statement_within, reader);
@@ -159,18 +159,6 @@ fn check_login(node: &Node, user: Option<&Text>, password: bool, certificate: bo
     }
 }
 
-fn check_tls(node: &Node, tls: Option<&TlsSettings>, reader: &mut Reader<'_>) {
-    let (Some(tls), Some(node)) = (tls, node.field("tls")) else { return };
-    let (there, missing) = match (&tls.certificate, &tls.key) {
-        (Some(_), None) => ("certificate", "key"),
-        (None, Some(_)) => ("key", "certificate"),
-        _ => return,
-    };
-    reader
-        .error(node.span.part(0, 1), format!("`tls.{missing}` is missing"))
-        .help(format!("a certificate is shown with its key: write both, or leave `{there}` out"));
-}
-
 fn check_prefix(node: &Node, prefix: &Text, reader: &mut Reader<'_>) {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(fits) || prefix.starts_with("amq.") {
@@ -210,14 +198,21 @@ fn long_enough(node: &Node, name: &str, value: Duration, reader: &mut Reader<'_>
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::{Environment, Files, Setting, parse};
     use super::*;
 
     /// What is told about the hub's file, each problem with the text it marks.
     fn told(yaml: &str) -> Vec<String> {
+        told_in(Path::new(""), yaml)
+    }
+
+    /// As `told`, in the hub's `folder`.
+    fn told_in(folder: &Path, yaml: &str) -> Vec<String> {
         let files = Files::default();
         let variables = [("PASSWORD".to_owned(), "x".to_owned()), ("HOSTS".to_owned(), "a b".to_owned())];
-        let environment = Environment { only: Some(variables.into()), ..Environment::default() };
+        let environment = Environment { only: Some(variables.into()), folder: folder.to_owned() };
         let mut reader = Reader::new(&files, &environment);
         let text = format!("name: test\n{yaml}\n");
         let file = files.add("config/raccord.yaml", text.clone());
@@ -285,9 +280,43 @@ mod tests {
         check("password: '${PASSWORD}'", "`user` is missing");
         check("vhost: shop", "who connects is not said");
         check("user: hub, password: plain", "a secret is never written");
-        check("tls: { certificate: hub.pem }", "`tls.key` is missing");
-        let said = told("queue: { rabbitmq: { addresses: [a], tls: { certificate: hub.pem, key: hub.key } } }");
-        assert_eq!(said, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn files_of_certificates_are_looked_at() {
+        let folder = std::env::temp_dir().join(format!("raccord-{}", crate::message::MessageId::draw()));
+        std::fs::create_dir_all(&folder).expect("folders can be made");
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("files can be written");
+        for name in ["hub", "other"] {
+            let made = rcgen::generate_simple_self_signed(vec!["hub.example".into()]).expect("a certificate is made");
+            write(&format!("{name}.pem"), &made.cert.pem());
+            write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+        }
+        write("empty.pem", "");
+        let rabbit = |tls: &str| format!("queue: {{ rabbitmq: {{ addresses: [a], {LOGIN}, tls: {{ {tls} }} }} }}");
+        let check = |tls: &str, expect: &[&str]| {
+            let said = told_in(&folder, &rabbit(tls));
+            assert_eq!(said.len(), expect.len(), "{tls}: {said:?}");
+            for (said, expect) in said.iter().zip(expect) {
+                assert!(said.contains(expect), "{tls}: {said}");
+            }
+        };
+        check("ca: hub.pem, certificate: hub.pem, key: hub.key", &[]);
+        check("certificate: hub.pem", &["`tls.key` is missing"]);
+        check("key: hub.key", &["`tls.certificate` is missing"]);
+        check("ca: absent.pem", &["absent.pem: the file absent.pem cannot be read: No such file"]);
+        check("ca: empty.pem", &["empty.pem: the file empty.pem holds no certificates in PEM"]);
+        check(
+            "certificate: hub.key, key: hub.pem",
+            &["hub.key: the file hub.key holds no", "hub.pem: the file hub.pem"],
+        );
+        check("certificate: hub.pem, key: other.key", &["hub.pem: the file hub.pem does not go with its key"]);
+        let by_certificate = "queue: { rabbitmq: { addresses: [a], tls: { certificate: hub.pem, key: hub.key } } }";
+        assert_eq!(told_in(&folder, by_certificate), [] as [&str; 0], "the certificate says who connects");
+        let postgres = "store: { postgres: { addresses: [a], tls: { ca: absent.pem } } }";
+        let said = told_in(&folder, &format!("{}\n{postgres}", rabbit("")));
+        assert!(said.len() == 1 && said[0].starts_with("absent.pem: "), "{said:?}");
+        std::fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use super::TlsSettings;
+use super::{Node, Reader, TlsSettings};
 use crate::message::Fault;
 
 /// What a TLS connection needs.
@@ -33,9 +33,7 @@ impl Tls {
             (None, None) => builder.with_no_client_auth(),
             (Some(certificate), Some(key)) => {
                 let chain = certificates(folder, certificate)?;
-                let private = PrivateKeyDer::from_pem_slice(&bytes(folder, key)?);
-                let private = private.map_err(|_| fault(key, "holds no private key in PEM (`-----BEGIN ...`)"))?;
-                let config = builder.with_client_auth_cert(chain, private);
+                let config = builder.with_client_auth_cert(chain, private_key(folder, key)?);
                 config.map_err(|error| fault(certificate, "does not go with its key").cause(error))?
             }
             (Some(_), None) | (None, Some(_)) => {
@@ -48,6 +46,45 @@ impl Tls {
         });
         Ok(Tls { config: Arc::new(config), server_name: server_name.transpose()? })
     }
+}
+
+/// Reports what keeps `tls`, read from `node`, from being used: a certificate without its key, files that are not there or
+/// not PEM, a key that is not the certificate's.
+pub fn check(node: Option<&Node>, tls: Option<&TlsSettings>, reader: &mut Reader<'_>) {
+    let (Some(node), Some(tls)) = (node, tls) else { return };
+    let (there, missing) = match (&tls.certificate, &tls.key) {
+        (Some(_), None) => ("certificate", "key"),
+        (None, Some(_)) => ("key", "certificate"),
+        _ => ("", ""),
+    };
+    if !missing.is_empty() {
+        reader
+            .error(node.span.part(0, 1), format!("`tls.{missing}` is missing"))
+            .help(format!("a certificate is shown with its key: write both, or leave `{there}` out"));
+    }
+    for (name, fault) in faults(tls, &reader.environment.folder) {
+        let span = node.field(name).map_or(node.span, |node| node.span);
+        reader.error(span, fault.sentence()).label("a PEM file, its path beginning at the hub's folder");
+    }
+}
+
+/// What is wrong with the files that `settings` names, each with the key it stands under.
+fn faults(settings: &TlsSettings, folder: &Path) -> Vec<(&'static str, Fault)> {
+    let mut faults = Vec::new();
+    if settings.ca.is_some() {
+        faults.extend(roots(settings, folder).err().map(|fault| ("ca", fault)));
+    }
+    if let Some(certificate) = &settings.certificate {
+        faults.extend(certificates(folder, certificate).err().map(|fault| ("certificate", fault)));
+    }
+    if let Some(key) = &settings.key {
+        faults.extend(private_key(folder, key).err().map(|fault| ("key", fault)));
+    }
+    // What none of them says by itself: whether they go together.
+    if faults.is_empty() && settings.certificate.is_some() && settings.key.is_some() {
+        faults.extend(Tls::read(settings, folder).err().map(|fault| ("certificate", fault)));
+    }
+    faults
 }
 
 /// What TLS said, wherever it stands among the causes of `error`.
@@ -112,6 +149,11 @@ fn certificates(folder: &Path, path: &Path) -> Result<Vec<CertificateDer<'static
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
     certificates.ok_or_else(|| fault(path, "holds no certificates in PEM (`-----BEGIN ...`)"))
+}
+
+fn private_key(folder: &Path, path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
+    let key = PrivateKeyDer::from_pem_slice(&bytes(folder, path)?);
+    key.map_err(|_| fault(path, "holds no private key in PEM (`-----BEGIN ...`)"))
 }
 
 fn bytes(folder: &Path, path: &Path) -> Result<Vec<u8>, Fault> {

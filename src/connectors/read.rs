@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::connection::Connection;
@@ -11,7 +12,7 @@ use super::manifest::{Operation, Read};
 use super::scope::View;
 use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Text, Value};
-use crate::protocols::Surroundings;
+use crate::protocols::{Connections, Surroundings};
 
 /// The connections of a hub, for whoever asks by name.
 pub struct Systems {
@@ -19,12 +20,11 @@ pub struct Systems {
     pub around: Surroundings,
 }
 
-impl Systems {
-    /// Asks operation `operation`, a `read`, of `connection`: what it has under `input`, `None` where there is nothing.
-    ///
+#[async_trait]
+impl Connections for Systems {
     /// # Errors
     /// As [`super::Line::ask`]; `CONNECTOR-UNKNOWN` (misconfigured) where there is no such connection or read.
-    pub async fn call(
+    async fn call(
         &self,
         connection: &str,
         operation: &str,

@@ -17,7 +17,7 @@ use super::Hub;
 use super::supervise::SOURCES;
 use crate::message::{Fault, Map, Text, Value, json};
 use crate::pipelines::{Pipeline, Works};
-use crate::store::Instance;
+use crate::store::{Away, Instance, Server};
 use crate::telemetry::Metrics;
 
 /// Whoever asks about health or metrics has an answer by then, whatever broker and database do.
@@ -69,15 +69,35 @@ impl Hub {
 
     /// Why queue and store take nothing now.
     pub(super) async fn engine_ill(&self) -> Option<Fault> {
-        // Made when the queues were declared, and kept ever since.
+        let away = self.away();
+        // The connection was made when the queues were declared, and is kept ever since.
         let needed = self.settings.is_distributed() && !self.registry.is_empty();
         if needed && self.works.metrics.broker().consuming.get() == 0 {
-            return Some(Fault::reconnect("AMQP-GONE", "there is no connection to the broker"));
+            let gone = || Fault::reconnect("AMQP-GONE", "there is no connection to the broker");
+            let broker = away.iter().find(|away| away.server == Server::Broker);
+            return Some(broker.map_or_else(gone, |Away { since, why, .. }| {
+                let fault = gone().detail(format!("{} (since {since})", why.sentence()));
+                why.position().map_or_else(|| fault.clone(), |place| fault.clone().at(place))
+            }));
         }
         match tokio::time::timeout(ANSWER_WITHIN, self.works.engine.store.well()).await {
-            Ok(well) => well.err(),
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) => match away.iter().find(|away| away.server == Server::Database) {
+                Some(Away { since, .. }) => {
+                    let sentence = format!("{} (since {since})", fault.sentence());
+                    Some(fault.in_other_words(sentence))
+                }
+                None => Some(fault),
+            },
             Err(_) => Some(Fault::retry("HUB-WAITING", "queue and store do not answer")),
         }
+    }
+
+    /// The servers of the engine that do not answer, of those that are needed.
+    pub(super) fn away(&self) -> Vec<Away> {
+        let mut away = self.works.engine.store.away();
+        away.retain(|away| away.server != Server::Broker || !self.registry.is_empty());
+        away
     }
 
     /// Queues with messages that no pipeline takes any more: it, or one of its destinations, was renamed or removed.

@@ -9,12 +9,13 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
-use super::office;
-use super::{Options, cannot_listen, declare, open_works};
+use super::office::{self, seconds};
+use super::{Options, cannot_listen, declare, leave, open_works};
 use crate::clock::Clock;
 use crate::message::{Fault, Map, Next, Value, json};
 use crate::pipelines::{Condition, Configuration, Works};
@@ -41,11 +42,12 @@ pub(super) async fn wait_for_engine(
     let why = Condition::default();
     why.rests(&Fault::retry("HUB-WAITING", "the hub starts"));
     let served = serve(listener, why.clone())?;
-    let telling = Telling { address: listener.local_addr().ok(), ..Telling::default() };
+    let telling = Telling { listen: listener.local_addr().ok(), ..Telling::default() };
     let opening = open(configuration, options, &why, telling);
+    let waiting = Waiting { since: options.clock.now(), why: why.clone() };
     let opened = tokio::select! {
         opened = opening => opened,
-        never = receive(socket, &why, &options.clock) => match never {},
+        never = receive(socket, &waiting, &options.clock) => match never {},
     };
     served.end().await;
     opened
@@ -90,6 +92,9 @@ async fn open(
             }
         };
         if !may_pass(&fault) {
+            if let Some(works) = works {
+                leave(&works).await;
+            }
             return Err(fault);
         }
         why.rests(&fault);
@@ -111,7 +116,7 @@ pub(super) fn may_pass(fault: &Fault) -> bool {
 #[derive(Default)]
 struct Telling {
     /// Where the lobby answers.
-    address: Option<std::net::SocketAddr>,
+    listen: Option<std::net::SocketAddr>,
     last: String,
     told: u32,
     waited: Duration,
@@ -125,8 +130,8 @@ impl Telling {
         } else if self.waited < self.pause() {
             return;
         }
-        let address = self.address.map(tracing::field::display);
-        warn!(code = fault.code(), address, "the hub waits to start: {fault}");
+        let listen = self.listen.map(tracing::field::display);
+        warn!(code = fault.code(), listen, "the hub waits to start: {fault}");
         self.told += 1;
         self.waited = Duration::ZERO;
     }
@@ -173,13 +178,20 @@ fn second_handle(listener: &TcpListener) -> std::io::Result<TcpListener> {
     TcpListener::from_std(second.into())
 }
 
+/// What the hub waits for, as `raccord status` tells it.
+#[derive(Clone)]
+struct Waiting {
+    since: Timestamp,
+    why: Condition,
+}
+
 /// The office of the lobby: it knows that the hub waits, and why.
-async fn receive(socket: &UnixListener, why: &Condition, clock: &Clock) -> std::convert::Infallible {
+async fn receive(socket: &UnixListener, waiting: &Waiting, clock: &Clock) -> std::convert::Infallible {
     loop {
         match socket.accept().await {
             Ok((stream, _)) => {
-                let why = why.why().unwrap_or_default();
-                tokio::spawn(office::converse(stream, async move |question: Value| answer(&question, &why)));
+                let waiting = waiting.clone();
+                tokio::spawn(office::converse(stream, async move |question: Value| answer(&question, &waiting)));
             }
             Err(error) => {
                 warn!("the office's socket: {error}");
@@ -189,10 +201,12 @@ async fn receive(socket: &UnixListener, why: &Condition, clock: &Clock) -> std::
     }
 }
 
-fn answer(question: &Value, why: &str) -> Result<Value, Fault> {
+fn answer(question: &Value, waiting: &Waiting) -> Result<Value, Fault> {
+    let why = waiting.why.why().unwrap_or_default();
     if question.get("do").and_then(Value::as_text) == Some("status") {
         let mut out = Map::new();
         out.insert("running", true);
+        out.insert("waits_since", seconds(waiting.since));
         out.insert("not_ready", Value::List(vec![Value::from(why)]));
         out.insert("pipelines", Value::List(Vec::new()));
         return Ok(out.into());

@@ -138,10 +138,13 @@ impl Hub {
             tasks: Mutex::default(),
             options,
         });
-        hub.adopt(configuration).await?;
-        hub.begin(listener, socket)?;
+        let adopted = hub.adopt(configuration).await;
+        if let Err(error) = adopted.and_then(|_| hub.begin(listener, socket)) {
+            leave(&hub.works).await;
+            return Err(error);
+        }
         let revision = hub.revision();
-        info!(hub = %hub.settings.name, %address, %revision, pipelines = hub.registry.len(), "the hub runs");
+        info!(hub = %hub.settings.name, listen = %address, %revision, pipelines = hub.registry.len(), "the hub runs");
         Ok(hub)
     }
 
@@ -174,11 +177,8 @@ impl Hub {
         if tokio::time::timeout(within, self.registry.stop_all()).await.is_err() {
             warn!(?within, "not everything ended in time: the rest waits in the queue for the next start");
         }
-        // What only one instance does is another's now, without waiting for the end of our leases.
-        let leaving = self.works.engine.instances.leave();
-        if tokio::time::timeout(LEAVE_WITHIN, leaving).await.is_err() {
-            warn!("the other instances could not be told; they take over once they miss this one");
-        }
+        // What only one instance does is another's now, without waiting for the end of our turns.
+        leave(&self.works).await;
         let tasks: Vec<_> = self.tasks.lock().expect("no code panics while holding the tasks").drain(..).collect();
         for task in tasks {
             let abort = task.abort_handle();
@@ -206,6 +206,13 @@ impl Hub {
         }
         self.tasks.lock().expect("no code panics while holding the tasks").extend(tasks);
         Ok(())
+    }
+}
+
+/// Lets other instances have what this one holds, and closes its connections.
+async fn leave(works: &Works) {
+    if tokio::time::timeout(LEAVE_WITHIN, works.engine.instances.leave()).await.is_err() {
+        warn!("the other instances could not be told; they take over once they miss this one");
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -22,7 +23,7 @@ use crate::config::render;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::pipelines::{self, Configuration, Gate, Works, mask};
 use crate::protocols::{Arrival, Receiver};
-use crate::store::{DeadFilter, DeadLetter, Hop, Instance};
+use crate::store::{Away, DeadFilter, DeadLetter, Hop, Instance};
 
 /// Largest question: a message sent in by hand.
 const MAX_QUESTION: u64 = 64 << 20;
@@ -51,6 +52,12 @@ impl Office {
     /// Leaves shared queues as it found them; for an office without a hub.
     pub async fn close(self) {
         self.works.engine.instances.leave().await;
+    }
+
+    /// What an answer waits for, where it is known: a server that does not answer, and why.
+    pub fn waits_for(&self) -> Option<String> {
+        let away = self.works.engine.store.away().into_iter().next()?;
+        Some(format!("the {}: {}", away.server.word(), away.why))
     }
 
     fn of(hub: Arc<Hub>) -> Office {
@@ -252,8 +259,10 @@ impl Office {
             }
             list.push(Value::Map(out));
         }
+        let away = if ill { self.hub.as_ref().map(|hub| hub.away()).unwrap_or_default() } else { Vec::new() };
         let mut out = Map::new();
         out.insert("running", self.hub.is_some());
+        out.insert("away", Value::List(away.iter().map(told_away).collect()));
         out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
         out.insert("pipelines", list);
         out.insert("instances", Value::List(instances.iter().map(|one| told(one, &instances)).collect()));
@@ -300,6 +309,19 @@ fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: Map) -> impl I
         }
         (!some.is_empty()).then_some(some)
     })
+}
+
+fn told_away(away: &Away) -> Value {
+    let mut out = Map::new();
+    out.insert("server", away.server.word());
+    out.insert("since", seconds(away.since));
+    out.insert("why", away.why.to_string());
+    out.into()
+}
+
+/// A time as people read it, without parts of a second.
+pub(super) fn seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 /// An instance, beside the one that is asked.

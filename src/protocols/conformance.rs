@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Source, Target};
 use crate::message::{Fault, Next};
 pub use parts::{
-    NoTables, codec, deliver_document, delivery, read_source_yaml, read_target_yaml, read_yaml, surroundings,
+    NoTables, codec, deliver_document, delivery, read_source_yaml, read_target_yaml, read_yaml, read_yaml_in,
+    surroundings,
 };
 pub use recorder::{Mood, Recorder};
 

@@ -36,6 +36,11 @@ pub trait Broker: Send + Sync {
     /// How many entries the broker holds for `queue` over all its partitions, except those delivered and not acknowledged.
     async fn depth(&self, queue: &str) -> Result<BrokerDepth, Fault>;
 
+    /// For how long there has been no connection, and why; `None` while there is one, and where nobody has asked for one.
+    fn away(&self) -> Option<(Duration, Fault)> {
+        None
+    }
+
     /// The end of this process's part: what was acknowledged is told, then the connections are closed. All subscriptions are
     /// over by now.
     async fn close(&self) {}

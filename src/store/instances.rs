@@ -54,7 +54,7 @@ pub struct Instance {
     /// The configuration it runs.
     pub revision: Text,
     pub seen: Timestamp,
-    /// `web-order.p3`, `source:price-list`.
+    /// `web-order#3`, `source:price-list`.
     pub holds: Vec<Text>,
     /// This very one.
     pub this: bool,

@@ -350,6 +350,34 @@ pub trait Store: Vault + Send + Sync {
 
     /// Whether the store takes writes now, for readiness.
     async fn well(&self) -> Result<(), Fault>;
+
+    /// Servers of the engine that are known not to answer: those it has asked for something. None where it has no servers.
+    fn away(&self) -> Vec<Away> {
+        Vec::new()
+    }
+}
+
+/// A server of the engine that does not answer.
+#[derive(Clone, Debug)]
+pub struct Away {
+    pub server: Server,
+    pub since: Timestamp,
+    pub why: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Broker,
+    Database,
+}
+
+impl Server {
+    pub fn word(self) -> &'static str {
+        match self {
+            Server::Broker => "broker",
+            Server::Database => "database",
+        }
+    }
 }
 
 /// How long finished things are kept.

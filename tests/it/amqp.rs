@@ -55,6 +55,7 @@ impl Site {
             user: Some(rabbit.api().user.as_str().into()),
             password: Some(Secret::new(rabbit.api().password.as_str())),
             tls: None,
+            map: "broker",
             heartbeat: Duration::from_secs(10),
             name: "test".into(),
             folder: ".".into(),

@@ -88,7 +88,7 @@ to:
     let letter = folder.asked(&["dead", "list"])[0].clone();
     assert_eq!((&letter["code"], &letter["destination"]), (&"FORMULA-MISSING".into(), &"erp".into()));
     folder.replace("pipelines/orders/pipeline.yaml", "$.store", "$.store?");
-    folder.raccord(&["reload"]).expect(0, &[]);
+    folder.raccord(&["reload"]).expect(0, &["orders"]);
     folder.raccord(&["dead", "replay", letter["id"].as_str().expect("it has an id")]).expect(0, &["goes again"]);
     wait_for("all files", || (folder.names("out") == ["K-1.json", "K-2.json", "L-1.json"]).then_some(())).await;
     hub.terminate().await;

@@ -214,7 +214,7 @@ impl HubProcess {
     fn told_address(&self) -> Option<SocketAddr> {
         let log = self.log();
         let line = log.lines().find(|line| line.contains("the hub runs"))?;
-        line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()
+        line.split("listen=").nth(1)?.split_whitespace().next()?.parse().ok()
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -32,7 +32,7 @@ async fn waiting_address(hub: &HubProcess) -> SocketAddr {
     wait_for("the hub to say that it waits", || {
         let log = hub.log();
         let line = log.lines().find(|line| line.contains("the hub waits to start"))?;
-        line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()
+        line.split("listen=").nth(1)?.split_whitespace().next()?.parse().ok()
     })
     .await
 }
@@ -55,7 +55,7 @@ async fn a_hub_without_its_broker_lives_waits_and_says_why() {
     let (status, _) = get(address, "/orders").await.expect("it answers");
     assert_eq!(status, 503, "whoever sends is to come back");
 
-    folder.raccord(&["status"]).expect(0, &["The hub runs.", "not ready: "]);
+    folder.raccord(&["status"]).expect(0, &["The hub has waited to start since ", "not ready: "]);
     folder.raccord(&["health"]).expect(1, &[]);
     folder.raccord(&["dead", "list"]).expect(3, &["HUB-WAITING", "waits for its broker"]);
     folder.raccord(&["run"]).expect(3, &["HUB-SOCKET", "another hub runs on"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::properties::{self, MOST_SHORT};
-use crate::config::{MapReader, Reader, Secret, Span, TlsSettings, choice, settings};
+use crate::config::{MapReader, Node, Reader, Secret, Span, TlsSettings, choice, settings, tls};
 use crate::formula::Template;
 use crate::message::{Map, Text};
 
@@ -222,8 +222,8 @@ impl AmqpSource {
     /// Reports what is wrong with fields taken together; false where something is.
     pub(super) fn check(&self, map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> bool {
         let mut checked = Checked { reader, well: true };
+        checked.broker(map.node("broker"), map.span, &self.broker);
         let mut at = |name: &'static str| map.node(name).map_or(map.span, |node| node.span);
-        checked.broker(at("broker"), &self.broker);
         checked.name(at("queue"), "queue", &self.queue);
         if self.queue.is_empty() {
             checked.error(at("queue"), "a queue has a name");
@@ -257,8 +257,8 @@ impl AmqpTarget {
     /// Reports what is wrong with fields taken together; false where something is.
     pub(super) fn check(&self, map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> bool {
         let mut checked = Checked { reader, well: true };
+        checked.broker(map.node("broker"), map.span, &self.broker);
         let mut at = |name: &'static str| map.node(name).map_or(map.span, |node| node.span);
-        checked.broker(at("broker"), &self.broker);
         checked.name(at("exchange"), "exchange", &self.exchange);
         if let Some(declare) = &self.declare {
             checked.arguments(at("declare"), declare.arguments.as_ref());
@@ -284,13 +284,17 @@ impl Checked<'_, '_> {
         self.well = false;
     }
 
-    fn broker(&mut self, span: Span, broker: &BrokerSettings) {
+    fn broker(&mut self, node: Option<&Node>, around: Span, broker: &BrokerSettings) {
+        let span = node.map_or(around, |node| node.span);
         if broker.addresses.is_empty() {
             self.error(span, "`addresses` names no broker");
         }
         if broker.user.is_some() != broker.password.is_some() {
             self.error(span, "`user` and `password` go together");
         }
+        let before = self.reader.problems.len();
+        tls::check(node.and_then(|node| node.field("tls")), broker.tls.as_ref(), self.reader);
+        self.well &= self.reader.problems.len() == before;
     }
 
     fn name(&mut self, span: Span, what: &str, name: &str) {

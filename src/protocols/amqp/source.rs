@@ -77,6 +77,7 @@ impl BrokerSettings {
             password: self.password.clone(),
             tls: self.tls.clone(),
             heartbeat: self.heartbeat,
+            map: "broker",
             name: name.to_owned(),
             folder: surroundings.folder.clone(),
         }

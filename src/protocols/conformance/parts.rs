@@ -72,11 +72,20 @@ pub fn read_yaml<T>(
     yaml: &str,
     read: impl FnOnce(&mut MapReader<'_>, &mut Reader<'_>) -> Option<T>,
 ) -> Result<T, String> {
+    read_yaml_in(Path::new(""), yaml, read)
+}
+
+/// As [`read_yaml`], in the hub's `folder`, where the paths of certificates start.
+pub fn read_yaml_in<T>(
+    folder: &Path,
+    yaml: &str,
+    read: impl FnOnce(&mut MapReader<'_>, &mut Reader<'_>) -> Option<T>,
+) -> Result<T, String> {
     let files = Files::default();
     let file = files.add("pipelines/test/pipeline.yaml", yaml);
     assert_eq!(file, FileId::default());
-    let environment =
-        Environment { only: Some([("TEST_SECRET".to_owned(), "s3cret".to_owned())].into()), ..Environment::default() };
+    let variables = [("TEST_SECRET".to_owned(), "s3cret".to_owned())];
+    let environment = Environment { only: Some(variables.into()), folder: folder.to_owned() };
     let mut reader = Reader::new(&files, &environment);
     let node = parse(file, yaml, &mut reader.problems);
     let value = node.as_ref().and_then(|node| {

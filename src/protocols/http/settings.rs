@@ -11,7 +11,7 @@ use reqwest::Url;
 
 use super::auth::Auth;
 use super::head::HeaderText;
-use crate::config::{MapReader, Node, OneOf, Reader, Setting, Shape, Size, Word, choice, settings};
+use crate::config::{MapReader, Node, OneOf, Reader, Setting, Shape, Size, TlsSettings, Word, choice, settings, tls};
 use crate::formula::Template;
 use crate::message::Text;
 
@@ -220,14 +220,18 @@ impl HttpTarget {
         if let Some(said) = self.auth.as_ref().and_then(Auth::problem) {
             reader.error(at("auth"), said);
         }
-        if self.tls.as_ref().is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
-            reader.error(at("tls"), "`certificate` and `key` go together").label("one of them is missing");
-        }
         for name in self.headers.iter().flat_map(BTreeMap::keys) {
             if let Some(said) = unfit_header(name) {
                 reader.error(at("headers"), format!("header `{name}`: {said}"));
             }
         }
+        let files = self.tls.clone().map(|Tls { ca, certificate, key }| TlsSettings {
+            ca,
+            certificate,
+            key,
+            server_name: None,
+        });
+        tls::check(map.node("tls"), files.as_ref(), reader);
     }
 }
 

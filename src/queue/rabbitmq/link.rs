@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::auth::AuthProvider;
 use lapin::types::{LongString, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::faults::{fault_of, gone};
+use super::faults::{fault_in, gone, unreachable};
 use super::wire::{Cut, Wire, runtime};
 use crate::config::{Secret, Tls, TlsSettings};
 use crate::message::{Fault, Text};
+use crate::telemetry::{Outage, in_words};
 
 /// One address has so long to answer, TLS and login included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -37,12 +38,6 @@ const FRAME: u32 = 128 << 10;
 /// How often a connection that says nothing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-const NO_EXTERNAL: &str = "the broker closed the connection as the hub came with its certificate alone: where it does so again, \
-                           enable its plugin `rabbitmq_auth_mechanism_ssl`, or give `user` and `password`";
-
-const HUNG_UP: &str = "the broker closed the encrypted connection before the hub had logged in: where it does so again and asks \
-                       for a certificate, give a client certificate that it trusts as `tls.certificate` and `tls.key`";
-
 /// Where to connect, and as whom.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
@@ -54,6 +49,8 @@ pub struct LinkSettings {
     pub password: Option<Secret>,
     pub tls: Option<TlsSettings>,
     pub heartbeat: Duration,
+    /// The map of the configuration in which these stand, such as `queue.rabbitmq`.
+    pub map: &'static str,
     /// What the broker shows the connection as.
     pub name: String,
     /// Where the paths of `tls` start.
@@ -77,6 +74,17 @@ struct Inner {
     ended: AtomicU64,
     generation: AtomicU64,
     state: watch::Sender<LinkState>,
+    away: Mutex<Away>,
+}
+
+/// Why there is no connection, since it was lost or the first attempt failed.
+#[derive(Default)]
+struct Away {
+    since: Option<(Instant, Fault)>,
+    /// An attempt has failed since.
+    tried: bool,
+    /// Of a connection that was there before, as the log tells it.
+    told: Outage,
 }
 
 /// What a link is at the moment.
@@ -102,13 +110,8 @@ struct Live {
     connection: Connection,
     generation: u64,
     cut: Cut,
+    /// Ends by itself when the connection has: it tells why.
     watcher: AbortHandle,
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.watcher.abort();
-    }
 }
 
 impl Link {
@@ -138,6 +141,7 @@ impl Link {
                 ended: AtomicU64::new(0),
                 generation: AtomicU64::new(0),
                 state: watch::Sender::new(LinkState::default()),
+                away: Mutex::default(),
             }),
         })
     }
@@ -159,13 +163,24 @@ impl Link {
         let live = self.inner.live().await?;
         match timeout(ANSWER_WITHIN, live.connection.create_channel()).await {
             Ok(Ok(channel)) => Ok((channel, live.generation)),
-            Ok(Err(error)) => Err(fault_of(&error)),
+            Ok(Err(error)) => Err(self.fault(&error)),
             Err(_) => {
                 // Nothing else on it would be answered either.
-                self.inner.drop_live(&live);
-                Err(gone("the broker did not answer in time"))
+                let fault = gone("the broker did not answer in time");
+                self.inner.drop_live(&live, &fault);
+                Err(fault)
             }
         }
+    }
+
+    /// The fault that `error` of this connection or a channel of it is.
+    pub fn fault(&self, error: &lapin::Error) -> Fault {
+        fault_in(error, self.inner.settings.map)
+    }
+
+    /// Since when there is no connection, and why; `None` while there is one, and before the first attempt.
+    pub fn away(&self) -> Option<(Instant, Fault)> {
+        self.inner.away().since.clone()
     }
 
     /// The broker does not read from this connection: what is published waits, and should not be more.
@@ -195,6 +210,7 @@ impl Link {
         self.inner.attempts.lock().await.closed = true;
         let live = self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(live) = live {
+            live.watcher.abort();
             // A blocked connection would not send it.
             if !live.connection.status().blocked() {
                 let _ = timeout(Duration::from_secs(2), live.connection.close(200, "OK".into())).await;
@@ -227,18 +243,22 @@ impl Inner {
 
     fn present(&self) -> Option<Arc<Live>> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gone) = live.take_if(|live| !live.connection.status().connected()) {
-            self.lost(gone.generation);
+        if let Some(over) = live.take_if(|live| !live.connection.status().connected()) {
+            self.lost(over.generation, &gone("the connection to the broker was lost"));
         }
         live.clone()
     }
 
-    fn drop_live(&self, gone: &Arc<Live>) {
+    fn drop_live(&self, over: &Arc<Live>, why: &Fault) {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if live.take_if(|live| Arc::ptr_eq(live, gone)).is_some() {
-            gone.cut.now();
-            self.lost(gone.generation);
+        if live.take_if(|live| Arc::ptr_eq(live, over)).is_some() {
+            over.cut.now();
+            self.lost(over.generation, why);
         }
+    }
+
+    fn away(&self) -> MutexGuard<'_, Away> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn attempt(self: Arc<Inner>, seen: u64) -> Result<Arc<Live>, Fault> {
@@ -258,27 +278,42 @@ impl Inner {
         let connected = self.connect(&mut attempts.next).await;
         self.ended.fetch_add(1, Ordering::AcqRel);
         match connected {
-            Ok((connection, cut)) => {
+            Ok((connection, cut, address)) => {
                 (attempts.failures, attempts.not_before, attempts.last) = (0, None, None);
-                Ok(self.welcome(connection, cut))
+                Ok(self.welcome(connection, cut, address))
             }
             Err(fault) => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << attempts.failures.min(10)).min(LONGEST_PAUSE);
                 attempts.failures = attempts.failures.saturating_add(1);
                 attempts.not_before = Some(Instant::now() + pause.mul_f64(1.0 - chance() / 2.0));
                 attempts.last = Some(fault.clone());
+                self.failed(&fault);
                 Err(fault)
             }
         }
     }
 
+    /// Keeps why there is no connection, and tells it now and then. Of one that never was, whoever asked for it tells.
+    fn failed(&self, fault: &Fault) {
+        let mut away = self.away();
+        away.since.get_or_insert_with(|| (Instant::now(), fault.clone())).1 = fault.clone();
+        away.tried = true;
+        if self.generation.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        if let Some(length) = away.told.lasts().filter(|length| !length.is_zero()) {
+            let (connection, code) = (&self.settings.name, fault.code());
+            tracing::warn!(%connection, code, "no connection to the broker for {} now: {fault}", in_words(length));
+        }
+    }
+
     /// Tries each address once, from `next` on, which stays at the one that answered.
-    async fn connect(&self, next: &mut usize) -> Result<(Connection, Cut), Fault> {
+    async fn connect(&self, next: &mut usize) -> Result<(Connection, Cut, String), Fault> {
         let mut fault: Option<Fault> = None;
         for _ in 0..self.addresses.len() {
             let (host, port) = &self.addresses[*next % self.addresses.len()];
             match self.connect_to(host, *port).await {
-                Ok(connected) => return Ok(connected),
+                Ok((connection, cut)) => return Ok((connection, cut, format!("{host}:{port}"))),
                 Err(failed) => {
                     let failed = failed.at(format!("{host}:{port}"));
                     tracing::debug!(broker = %format_args!("{host}:{port}"), fault = %failed, "no connection");
@@ -338,68 +373,126 @@ impl Inner {
                 cut.now();
                 // A broker hangs up as it stops, and also where it does not take what it was shown; what it says of a
                 // certificate (TLS 1.3 lets it come late) is then lost on the way as often as not.
-                Err(match fault_of(&error) {
+                Err(match fault_in(&error, settings.map) {
                     fault if fault.code() != "AMQP-GONE" => fault,
-                    _ if external => gone(NO_EXTERNAL),
-                    _ if settings.tls.is_some() => gone(HUNG_UP),
+                    _ if external => gone(&no_external(settings.map)),
+                    _ if settings.tls.is_some() => gone(&hung_up(settings.map)),
                     fault => fault,
                 })
             }
             Err(_) => {
                 cut.now();
-                Err(Fault::reconnect("AMQP-CONNECT", "the broker did not answer in time"))
+                Err(unreachable("the broker did not answer in time", settings.map))
             }
         }
     }
 
-    fn welcome(self: &Arc<Inner>, connection: Connection, cut: Cut) -> Arc<Live> {
+    fn welcome(self: &Arc<Inner>, connection: Connection, cut: Cut, address: String) -> Arc<Live> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         self.state.send_replace(LinkState { connected: true, blocked: false, generation });
-        let watcher = tokio::spawn(watch_connection(Arc::downgrade(self), connection.events_listener(), generation));
+        let name = &self.settings.name;
+        let away = std::mem::take(&mut *self.away());
+        let how = match away.told.length() {
+            Some(length) if away.tried => format!(" again, after {}", in_words(length)),
+            // Nobody had asked for it meanwhile.
+            Some(_) => " again".to_owned(),
+            None => String::new(),
+        };
+        tracing::info!(connection = %name, broker = %address, "connected to the broker{how}");
+        let watched = Watched { link: Arc::downgrade(self), state: self.state.subscribe(), generation, address };
+        let watcher = tokio::spawn(watched.watch(connection.events_listener()));
         let live = Arc::new(Live { connection, generation, cut, watcher: watcher.abort_handle() });
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
-        tracing::info!(connection = %self.settings.name, "connected to the broker");
         live
     }
 
-    fn lost(&self, generation: u64) {
+    fn lost(&self, generation: u64, why: &Fault) {
         self.state.send_if_modified(|state| {
             let ours = state.generation == generation && state.connected;
             if ours {
                 (state.connected, state.blocked) = (false, false);
-                tracing::warn!(connection = %self.settings.name, "the connection to the broker was lost");
+                let mut away = self.away();
+                away.since = Some((Instant::now(), why.clone()));
+                away.told.lasts();
             }
             ours
         });
     }
 }
 
-/// Tells the link what becomes of one connection, until it is gone.
-async fn watch_connection(
+/// Tells the link what becomes of one connection, until it is gone, and the log of its end.
+struct Watched {
     link: std::sync::Weak<Inner>,
-    events: impl futures_util::Stream<Item = Event>,
+    state: watch::Receiver<LinkState>,
     generation: u64,
-) {
-    let mut events = std::pin::pin!(events);
-    loop {
-        let event = timeout(LOOK_EVERY, events.next()).await;
-        let Some(link) = link.upgrade() else { return };
-        match event {
-            Ok(Some(Event::ConnectionBlocked(reason))) => {
-                tracing::warn!(connection = %link.settings.name, reason, "the broker takes no more for now");
-                link.state.send_modify(|state| state.blocked = true);
+    address: String,
+}
+
+impl Watched {
+    async fn watch(mut self, events: impl futures_util::Stream<Item = Event>) {
+        let mut events = std::pin::pin!(events);
+        let mut error = None;
+        loop {
+            let generation = self.generation;
+            let event = tokio::select! {
+                biased;
+                event = events.next() => Some(event),
+                _ = self.state.wait_for(|state| state.generation != generation || !state.connected) => None,
+                () = sleep(LOOK_EVERY) => None,
+            };
+            let Some(link) = self.link.upgrade() else { return };
+            match event {
+                Some(Some(Event::ConnectionBlocked(reason))) => {
+                    let (connection, broker) = (&link.settings.name, &self.address);
+                    tracing::warn!(%connection, %broker, reason, "the broker takes no more for now");
+                    link.state.send_modify(|state| state.blocked = true);
+                }
+                Some(Some(Event::ConnectionUnblocked)) => {
+                    let (connection, broker) = (&link.settings.name, &self.address);
+                    tracing::info!(%connection, %broker, "the broker takes messages again");
+                    link.state.send_modify(|state| state.blocked = false);
+                }
+                // Of a channel, or the one that ends the connection, which is seen at once then.
+                Some(Some(Event::Error(said))) => error = Some(said),
+                Some(None) => return self.over(&link, error.as_ref()),
+                Some(Some(_)) => {}
+                None if link.present().is_some_and(|live| live.generation == generation) => error = None,
+                None => {}
             }
-            Ok(Some(Event::ConnectionUnblocked)) => {
-                tracing::info!(connection = %link.settings.name, "the broker takes messages again");
-                link.state.send_modify(|state| state.blocked = false);
+            if link.present().is_none_or(|live| live.generation != generation) {
+                while let Some(Some(event)) = events.next().now_or_never() {
+                    if let Event::Error(said) = event {
+                        error = Some(said);
+                    }
+                }
+                return self.over(&link, error.as_ref());
             }
-            Ok(Some(_)) | Err(_) => {}
-            Ok(None) => return link.lost(generation),
-        }
-        if link.present().is_none_or(|live| live.generation != generation) {
-            return link.lost(generation);
         }
     }
+
+    /// The connection is over, for `error` where it was said.
+    fn over(&self, link: &Inner, error: Option<&lapin::Error>) {
+        let why = error.map(|error| fault_in(error, link.settings.map));
+        link.lost(self.generation, why.as_ref().unwrap_or(&gone("the connection to the broker was lost")));
+        let known = link.away().since.as_ref().map(|(_, known)| known.clone());
+        let why = why.or(known).unwrap_or_else(|| gone("it is not said why"));
+        let (connection, broker, code) = (&link.settings.name, &self.address, why.code());
+        tracing::warn!(%connection, %broker, code, "the connection to the broker was lost: {}", why.sentence());
+    }
+}
+
+fn no_external(map: &str) -> String {
+    format!(
+        "the broker closed the connection as the hub came with its certificate alone: where it does so again, enable its plugin \
+         `rabbitmq_auth_mechanism_ssl`, or give `{map}.user` and `{map}.password`"
+    )
+}
+
+fn hung_up(map: &str) -> String {
+    format!(
+        "the broker closed the encrypted connection before the hub had logged in: where it does so again and asks for a \
+         certificate, give a client certificate that it trusts as `{map}.tls.certificate` and `{map}.tls.key`"
+    )
 }
 
 /// Logs in by name and password, or by the client certificate.

@@ -98,6 +98,7 @@ impl Rabbit {
                 password: settings.password.clone(),
                 tls: settings.tls.clone(),
                 heartbeat: settings.heartbeat,
+                map: "queue.rabbitmq",
                 name: format!("raccord {name} {purpose}"),
                 folder: folder.to_owned(),
             })
@@ -267,6 +268,11 @@ impl Broker for Rabbit {
         self.tellers.close();
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.tellers.wait()).await;
         tokio::join!(self.publishing.close(), self.consuming.close());
+    }
+
+    fn away(&self) -> Option<(Duration, Fault)> {
+        // The other one is not asked for while nothing is published.
+        self.consuming.away().map(|(since, why)| (since.elapsed(), why))
     }
 
     fn partitions(&self) -> u32 {

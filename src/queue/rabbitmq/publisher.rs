@@ -26,7 +26,7 @@ use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::faults::{fault_of, gone, too_large};
+use super::faults::{gone, too_large};
 use super::link::Link;
 use crate::message::Fault;
 use crate::telemetry::BrokerMetrics;
@@ -253,7 +253,7 @@ impl Press {
             let channel = self.link.channel().await?;
             match timeout(ANSWER_WITHIN, channel.confirm_select(ConfirmSelectOptions::default())).await {
                 Ok(Ok(())) => Ok(channel),
-                Ok(Err(error)) => Err(fault_of(&error)),
+                Ok(Err(error)) => Err(self.link.fault(&error)),
                 Err(_) => Err(gone("the broker did not answer in time")),
             }
         };
@@ -389,7 +389,7 @@ impl Press {
         if let [_, .., most] = sizes[..] {
             self.largest = self.largest.min(most);
         }
-        let fault = error.map(fault_of);
+        let fault = error.map(|error| self.link.fault(error));
         self.answer_all(|about| match &fault {
             Some(fault) if named == Some(about.exchange) => fault.clone(),
             Some(fault) if sizes.first() == Some(&about.size) => fault.clone(),

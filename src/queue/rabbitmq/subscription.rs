@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::envelope;
-use super::faults::{fault_of, gone};
+use super::faults::gone;
 use super::link::Link;
 use crate::message::{Fault, Text};
 use crate::queue::Window;
@@ -165,7 +165,7 @@ impl Source {
         };
         match timeout(ANSWER_WITHIN, consume).await {
             Ok(Ok(consumer)) => Ok(Open { channel, consumer: Some(consumer), prefetch }),
-            Ok(Err(error)) => Err(fault_of(&error)),
+            Ok(Err(error)) => Err(self.link.fault(&error)),
             Err(_) => {
                 // It may have begun to consume all the same.
                 give_back(channel, None).await;
@@ -229,7 +229,7 @@ impl Subscription {
     fn take(&mut self, next: Option<lapin::Result<lapin::message::Delivery>>, batch: &mut Vec<Delivered>) {
         let delivery = match next {
             Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return self.end(fault_of(&error)),
+            Some(Err(error)) => return self.end(self.source.link.fault(&error)),
             None => {
                 let open = self.open.as_ref().is_some_and(|open| open.channel.status().connected());
                 let fault = if open {

@@ -253,11 +253,19 @@ async fn a_queue_unlike_ours_is_explained() {
     assert_eq!((fault.code(), fault.next()), ("AMQP-DIFFERENT", Next::Misconfigured));
     let said = fault.to_string();
     assert!(
-        said.contains("`raccord.orders` is there already")
-            && said.contains("`x-overflow` must be 'reject-publish', the broker has nothing"),
+        said.contains("`raccord.orders` is there already and is a classic queue; a quorum queue is needed"),
         "{said}"
     );
     rabbit.declare("other", Sharing::Competing).await.expect("others are not harmed");
+    vhost.declare_queue("raccord.open", &json!({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}));
+    let fault = rabbit.declare("open", Sharing::Competing).await.expect_err("a full one would drop");
+    let said = fault.to_string();
+    assert!(said.contains("`x-overflow` must be 'reject-publish', the broker has nothing"), "{said}");
+    // Left over alone, and of the wrong kind: that is what is wrong with it, not the number of partitions.
+    vhost.declare_queue("raccord.prices.p0", &json!({}));
+    let fault = rabbit.declare("prices", Sharing::Keyed).await.expect_err("it is classic");
+    assert_eq!(fault.code(), "AMQP-DIFFERENT", "{fault}");
+    assert!(fault.to_string().contains("`raccord.prices.p0` is there already and is a classic queue"), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,22 +306,30 @@ async fn without_the_right_to_declare_what_is_missing_is_told() {
 async fn who_may_not_come_in_is_told_why() {
     let vhost = vhost();
     let good = settings(&vhost);
-    let check = async |settings: RabbitSettings, code: &str| {
+    let check = async |settings: RabbitSettings, code: &str, named: &str| {
         let fault = open(&settings).declare("orders", Sharing::Single).await.expect_err(code);
         assert_eq!((fault.code(), fault.next()), (code, Next::Misconfigured), "{fault}");
+        assert!(fault.to_string().contains(named), "{fault}");
         assert!(!fault.to_string().contains("hush"), "{fault}");
     };
-    check(RabbitSettings { password: Some(Secret::new("hush")), ..good.clone() }, "AMQP-LOGIN").await;
-    check(RabbitSettings { vhost: "nowhere".into(), ..good.clone() }, "AMQP-VHOST").await;
+    let stranger = RabbitSettings { password: Some(Secret::new("hush")), ..good.clone() };
+    check(stranger, "AMQP-LOGIN", "check `queue.rabbitmq.user` and `queue.rabbitmq.password`").await;
+    let elsewhere = RabbitSettings { vhost: "nowhere".into(), ..good.clone() };
+    check(elsewhere, "AMQP-VHOST", "or correct `queue.rabbitmq.vhost`").await;
     let user = format!("{}-reader", vhost.name());
     vhost.user(&user, "", "", ".*");
     let reader =
         RabbitSettings { user: Some(Text::new(&user)), password: Some(Secret::new(user.as_str())), ..good.clone() };
-    check(reader, "AMQP-RIGHTS").await;
+    check(reader, "AMQP-RIGHTS", "(`queue.rabbitmq.user`) the right to configure").await;
     let mut down = good;
     down.addresses = vec!["127.0.0.1:9".into()];
-    let fault = open(&down).declare("orders", Sharing::Single).await.expect_err("nobody there");
+    let rabbit = open(&down);
+    assert!(rabbit.away().is_none(), "nobody has asked for it");
+    let fault = rabbit.declare("orders", Sharing::Single).await.expect_err("nobody there");
     assert_eq!((fault.code(), fault.next()), ("AMQP-CONNECT", Next::Reconnect), "{fault}");
+    let said = fault.to_string();
+    assert!(said.contains("`queue.rabbitmq.addresses`") && said.contains("(127.0.0.1:9)"), "{said}");
+    assert_eq!(rabbit.away().expect("it is away").1.to_string(), said);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,6 @@ use lapin::{Channel, ErrorKind, ExchangeKind};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::faults::fault_of;
 use super::link::Link;
 use crate::message::{Fault, Text};
 use crate::queue::Sharing;
@@ -207,6 +206,8 @@ impl Topology {
         if !more && !fewer {
             return Ok(());
         }
+        // One of another kind is nothing that a hub has made: it says nothing of partitions.
+        self.check_kind(state, &lane(Some(if more { wanted } else { 0 }))).await?;
         let than = if more { "more" } else { "fewer" };
         Err(Fault::misconfigured(
             "RABBIT-PARTITIONS",
@@ -232,7 +233,7 @@ impl Topology {
                 "AMQP-MISSING",
                 format!("the exchange `{}` is missing: make it, type direct, durable, without arguments", self.prefix),
             ),
-            _ => fault_of(&error),
+            _ => self.link.fault(&error),
         })?;
         state.exchange = true;
         Ok(())
@@ -242,7 +243,12 @@ impl Topology {
         let options = QueueDeclareOptions { durable: true, passive: !self.declare, ..QueueDeclareOptions::default() };
         let channel = self.channel(state).await?;
         let sent = if self.declare { arguments.clone() } else { FieldTable::default() };
-        answered(channel.queue_declare(short(name), options, sent)).await.map_err(|error| match code_of(&error) {
+        let declared = answered(channel.queue_declare(short(name), options, sent)).await;
+        if declared.as_ref().is_err_and(|error| code_of(error) == Some(406)) {
+            // The broker names the first argument that differs, and that is seldom the one that matters.
+            self.check_kind(state, name).await?;
+        }
+        declared.map_err(|error| match code_of(&error) {
             Some(404) => Fault::misconfigured(
                 "AMQP-MISSING",
                 format!(
@@ -252,17 +258,32 @@ impl Topology {
                     self.prefix
                 ),
             ),
-            _ => fault_of(&error),
+            _ => self.link.fault(&error),
         })?;
         if self.declare {
             let options = QueueBindOptions::default();
             let bound =
                 channel.queue_bind(short(name), short(&self.prefix), short(name), options, FieldTable::default());
-            answered(bound).await.map_err(|error| fault_of(&error))?;
+            answered(bound).await.map_err(|error| self.link.fault(&error))?;
         }
         state.missing.remove(name);
         state.declared.insert(name.to_owned());
         Ok(())
+    }
+
+    /// Checks that the queue called `name`, which is there, is a quorum queue, as far as the broker tells: it compares
+    /// arguments one by one, and where others differ too it may name those. Asks only where we may declare.
+    async fn check_kind(&self, state: &mut State, name: &str) -> Result<(), Fault> {
+        if !self.declare {
+            return Ok(());
+        }
+        let channel = self.channel(state).await?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let mut kind = FieldTable::default();
+        kind.insert("x-queue-type".into(), text("quorum"));
+        let Err(error) = answered(channel.queue_declare(short(name), options, kind)).await else { return Ok(()) };
+        let differs = matches!(error.kind(), ErrorKind::ProtocolError(said) if said.get_message().as_str().contains("'x-queue-type'"));
+        if differs { Err(self.link.fault(&error)) } else { Ok(()) }
     }
 
     /// Messages ready in the queue called `name`; `None` where there is none.
@@ -280,7 +301,7 @@ impl Topology {
                 state.declared.remove(name);
                 Ok(None)
             }
-            Err(error) => Err(fault_of(&error)),
+            Err(error) => Err(self.link.fault(&error)),
         }
     }
 

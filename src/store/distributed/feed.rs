@@ -724,5 +724,5 @@ pub fn ledger_name(queue: &Text, lane: LaneNumber) -> Text {
 
 /// The work is not this caller's any more.
 pub fn stale() -> Fault {
-    Fault::reconnect("STORE-STALE", "what was decided here has been settled elsewhere, or its lease has passed on")
+    Fault::reconnect("STORE-STALE", "what was decided here has been settled elsewhere, or its turn has passed on")
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::share;
 use crate::message::{Fault, MessageId, Text};
 use crate::store::{Beat, Fence, Instance, Ledger, Pulse};
+use crate::telemetry::{Outage, in_words};
 
 /// A lease is renewed so many times in its life.
 const BEATS: u32 = 4;
@@ -41,8 +42,9 @@ struct State {
     leaving: bool,
     /// Held by the database's account alone.
     abandoned: Vec<Fence>,
-    /// The database does not answer.
-    silent: bool,
+    /// The database does not answer, and why.
+    silent: Outage,
+    why: Option<Fault>,
 }
 
 struct Wanted {
@@ -146,16 +148,13 @@ impl Keeper {
     pub async fn step(&self, stop: &CancellationToken) {
         let again = match self.beat().await {
             Ok(again) => {
-                self.state().silent = false;
+                self.answers();
                 again
             }
             Err(fault) => {
-                let silent = std::mem::replace(&mut self.state().silent, true);
-                if !silent {
-                    warn!(
-                        code = fault.code(),
-                        "the database does not answer: what one instance does alone may pass on: {fault}"
-                    );
+                // At the end the connections close: nothing is wrong with the database then.
+                if !stop.is_cancelled() {
+                    self.is_silent(&fault);
                 }
                 self.expire();
                 false
@@ -167,6 +166,39 @@ impl Keeper {
                 () = self.poke.notified() => {}
                 () = tokio::time::sleep(self.lives / BEATS) => {}
             }
+        }
+    }
+
+    /// For how long the database has not answered, and why; `None` while it does.
+    pub fn silence(&self) -> Option<(Duration, Fault)> {
+        let state = self.state();
+        Some((state.silent.length()?, state.why.clone()?))
+    }
+
+    fn answers(&self) {
+        let mut state = self.state();
+        state.why = None;
+        let length = state.silent.ends();
+        drop(state);
+        if let Some(length) = length {
+            info!("the database answers again, after {}", in_words(length));
+        }
+    }
+
+    fn is_silent(&self, fault: &Fault) {
+        let mut state = self.state();
+        state.why = Some(fault.clone());
+        let length = state.silent.lasts();
+        drop(state);
+        match length {
+            Some(Duration::ZERO) => warn!(
+                code = fault.code(),
+                "the database does not answer: what one instance does alone may pass on: {fault}"
+            ),
+            Some(length) => {
+                warn!(code = fault.code(), "the database has not answered for {} now: {fault}", in_words(length));
+            }
+            None => {}
         }
     }
 
@@ -231,7 +263,7 @@ impl Keeper {
             );
         }
         if !taken.is_empty() {
-            info!(held = held.len(), instances = pulse.instances.len(), "leases taken: {}", taken.join(", "));
+            info!(held = held.len(), instances = pulse.instances.len(), "turns taken: {}", taken.join(", "));
         }
         let soon = state.pulse.instances.is_empty() || !state.abandoned.is_empty() || passed;
         state.pulse = pulse;

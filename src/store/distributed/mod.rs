@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,8 +38,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Kept, Ledger,
-    Retention, Settlement, Store, Vault,
+    Accepted, Away, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Kept, Ledger,
+    Retention, Server, Settlement, Store, Vault,
 };
 use crate::clock::Clock;
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -316,8 +316,20 @@ impl Shared {
     /// How the queue is shared is told to whoever comes later (`raccord dead replay`, the status of what is left over).
     async fn note(&self, queue: &Text, sharing: Sharing) -> Result<(), Fault> {
         let mut noted = self.all_noted().await?;
-        if noted.get(queue).and_then(Value::as_text) == Some(word(sharing)) {
+        let former = noted.get(queue).and_then(Value::as_text);
+        if former == Some(word(sharing)) {
             return Ok(());
+        }
+        let others: Vec<_> =
+            self.keeper.living().into_iter().filter(|one| !one.this && !one.revision.is_empty()).collect();
+        if former.is_some()
+            && let Some(other) = others.first()
+        {
+            warn!(
+                %queue, instance = %other.name,
+                "whether the messages of this queue have an order has changed, and another instance may run the former \
+                 configuration: until all run this one, messages that are taken in there pass those that are taken in here"
+            );
         }
         noted.insert(queue.clone(), Value::from(word(sharing)));
         let cursors = vec![(QUEUES.into(), noted.into())];
@@ -627,6 +639,19 @@ impl Store for Distributed {
 
     async fn well(&self) -> Result<(), Fault> {
         self.shared.ledger.well().await
+    }
+
+    fn away(&self) -> Vec<Away> {
+        let now = self.shared.now();
+        let away = |server, (length, why): (Duration, Fault)| {
+            let since = now.checked_sub(SignedDuration::try_from(length).unwrap_or_default()).unwrap_or(now);
+            // People read it: no parts of a second.
+            let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
+            Away { server, since, why }
+        };
+        let broker = self.shared.broker.away().map(|said| away(Server::Broker, said));
+        let database = self.shared.keeper.silence().map(|said| away(Server::Database, said));
+        broker.into_iter().chain(database).collect()
     }
 }
 

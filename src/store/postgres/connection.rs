@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Connector {
     setup: String,
     within: Duration,
     pub schema: String,
+    /// The addresses, for faults.
+    place: Arc<str>,
 }
 
 impl Connector {
@@ -83,7 +85,8 @@ impl Connector {
              SET enable_mergejoin = off; SET jit = off; SET client_min_messages = warning",
             quoted(&schema)
         );
-        Ok(Connector { config, tls, setup, within: settings.statement_within, schema })
+        let place = settings.addresses.join(", ").into();
+        Ok(Connector { config, tls, setup, within: settings.statement_within, schema, place })
     }
 
     pub async fn connect(&self) -> Result<Connection, Fault> {
@@ -111,15 +114,22 @@ impl Connector {
         let (client, driving) = match tokio::time::timeout(most, connected).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Err(self.refused(error)),
-            Err(_) => return Err(faults::lost()),
+            Err(_) => return Err(faults::lost().at(&*self.place)),
         };
-        Ok(Connection { client, _driving: driving, statements: Mutex::default(), within: self.within + GRACE })
+        let (within, place) = (self.within + GRACE, self.place.clone());
+        Ok(Connection { client, _driving: driving, statements: Mutex::default(), within, place })
+    }
+
+    /// The user and the database, as SQL writes them.
+    pub fn user_and_database(&self) -> (String, String) {
+        let name = |name: Option<&str>| quoted(name.unwrap_or_default());
+        (name(self.config.get_user()), name(self.config.get_dbname()))
     }
 
     fn refused(&self, error: tokio_postgres::Error) -> Fault {
         // The library has no kind for it.
         if error.as_db_error().is_none() && format!("{error:?}").contains("database does not allow writes") {
-            return faults::no_writes().cause(error);
+            return faults::no_writes().at(&*self.place);
         }
         if let Some(tls) = tls_error(&error) {
             let sentence = explain(tls, "the database", "store.postgres.tls");
@@ -130,7 +140,7 @@ impl Connector {
                 "the database offers no encryption: switch it on there (`ssl = on`), or leave `store.postgres.tls` out";
             return Fault::misconfigured("CONFIG-TLS", sentence).cause(error);
         }
-        Failure::from(error).fault()
+        Failure::from(error).fault().at(&*self.place)
     }
 }
 
@@ -209,6 +219,7 @@ pub struct Connection {
     _driving: AbortOnDropHandle<()>,
     statements: Mutex<HashMap<&'static str, Statement>>,
     within: Duration,
+    place: Arc<str>,
 }
 
 impl Connection {
@@ -253,15 +264,18 @@ impl Connection {
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
         match tokio::time::timeout(self.within, answer).await {
-            Ok(answer) => answer.map_err(Failure::from),
-            Err(_) => Err(Failure::Lost(faults::lost())),
+            Ok(answer) => answer.map_err(|error| match Failure::from(error) {
+                Failure::Lost(fault) => Failure::Lost(fault.at(&*self.place)),
+                failure => failure,
+            }),
+            Err(_) => Err(Failure::Lost(faults::lost().at(&*self.place))),
         }
     }
 }
 
 /// Connections for whoever does not write in the writer's turn.
 pub struct Pool {
-    pub connector: std::sync::Arc<Connector>,
+    pub connector: Arc<Connector>,
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
     most: usize,
@@ -274,7 +288,7 @@ pub struct Taken<'a> {
 }
 
 impl Pool {
-    pub fn new(connector: std::sync::Arc<Connector>, most: usize) -> Pool {
+    pub fn new(connector: Arc<Connector>, most: usize) -> Pool {
         Pool { connector, idle: Mutex::default(), permits: Semaphore::new(most), most }
     }
 

@@ -37,17 +37,17 @@ impl From<tokio_postgres::Error> for Failure {
                 std::error::Error::source(&error).is_some_and(|source| source.is::<tokio_postgres::types::WrongType>());
             return if typed { Failure::Fault(unexpected().cause(error)) } else { Failure::Lost(lost().cause(error)) };
         };
-        let state = database.code().clone();
-        if state == SqlState::T_R_SERIALIZATION_FAILURE || state == SqlState::T_R_DEADLOCK_DETECTED {
-            return Failure::Again(busy().cause(error));
+        let (state, said) = (database.code(), format!("{}: {}", database.severity(), database.message()));
+        if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
+            return Failure::Again(busy().detail(said));
         }
-        if state == SqlState::LOCK_NOT_AVAILABLE || state == SqlState::QUERY_CANCELED {
-            return Failure::Fault(busy().cause(error));
+        if *state == SqlState::LOCK_NOT_AVAILABLE || *state == SqlState::QUERY_CANCELED {
+            return Failure::Fault(busy().detail(said));
         }
-        if state == SqlState::READ_ONLY_SQL_TRANSACTION || gone(&state) {
-            return Failure::Lost(lost().cause(error));
+        if *state == SqlState::READ_ONLY_SQL_TRANSACTION || gone(state) {
+            return Failure::Lost(lost().detail(said));
         }
-        Failure::Fault(of_state(&state).cause(error))
+        Failure::Fault(of_state(state).detail(said))
     }
 }
 
@@ -59,9 +59,9 @@ fn gone(state: &SqlState) -> bool {
 
 fn of_state(state: &SqlState) -> Fault {
     match &state.code()[..2] {
-        _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => {
-            Fault::misconfigured("STORE-LOGIN", "the database refuses the hub's user a right it needs; grant it")
-        }
+        _ if *state == SqlState::INSUFFICIENT_PRIVILEGE => Fault::misconfigured("STORE-LOGIN", LACKS_RIGHT),
+        // A schema that one may not use is as one that is not there.
+        _ if *state == SqlState::INVALID_SCHEMA_NAME => Fault::misconfigured("STORE-LOGIN", LACKS_RIGHT),
         _ if *state == SqlState::INVALID_CATALOG_NAME => Fault::misconfigured(
             "STORE-LOGIN",
             "the database is not there; create it, or correct `store.postgres.database`",
@@ -78,7 +78,7 @@ fn of_state(state: &SqlState) -> Fault {
         ),
         // Disk full, out of memory, and other limits of the server.
         "53" => full(),
-        "42" | "3F" => Fault::misconfigured(
+        "42" => Fault::misconfigured(
             "STORE-CORRUPT",
             "the hub's tables in the database are not as the hub made them; restore the schema from a backup",
         ),
@@ -88,8 +88,23 @@ fn of_state(state: &SqlState) -> Fault {
     }
 }
 
+const LACKS_RIGHT: &str = "the database refuses the user of `store.postgres.user` a right that the hub needs";
+
+/// A missing right with the `statement` that gives it; anything else as it is.
+pub fn granted_by(failure: Failure, statement: &str) -> Failure {
+    match failure {
+        Failure::Fault(fault) if fault.code() == "STORE-LOGIN" => {
+            let sentence = format!("{}; an administrator gives it by `{statement}`", fault.sentence());
+            Failure::Fault(fault.in_other_words(sentence))
+        }
+        failure => failure,
+    }
+}
+
 pub fn lost() -> Fault {
-    Fault::retry("STORE-IO", "the database does not answer; the hub goes on by itself when it does")
+    let sentence = "the database does not answer: check that it runs, and `store.postgres.addresses`; the hub goes on by itself \
+                    when it does";
+    Fault::retry("STORE-IO", sentence)
 }
 
 pub fn busy() -> Fault {

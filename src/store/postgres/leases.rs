@@ -45,7 +45,7 @@ pub async fn check(connection: &Connection, fences: &[&Fence]) -> Result<(), Fai
     }
     let (names, epochs): (Vec<&str>, Vec<i64>) = fences.iter().map(|fence| (fence.lease.as_str(), fence.epoch)).unzip();
     let held = connection.query(CHECK, &[&names, &epochs]).await?;
-    if held.len() == fences.len() { Ok(()) } else { Err(stale("the work of a lease").into()) }
+    if held.len() == fences.len() { Ok(()) } else { Err(stale("what was done in a turn that has passed on").into()) }
 }
 
 /// A beat on `own` connection, opened where there is none. One that fails or is given up closes it, and ends its transaction.

@@ -4,7 +4,7 @@
 //! found by a hash of 16 bytes (`place`, `lane`).
 
 use super::connection::{Connection, Connector};
-use super::faults::Failure;
+use super::faults::{Failure, granted_by};
 use crate::message::Fault;
 
 const STEPS: &[&str] = &["
@@ -67,11 +67,13 @@ const STEPS: &[&str] = &["
 /// Takes the steps the schema has not taken; of several instances one does, and the others wait for it.
 pub async fn migrate(connector: &Connector) -> Result<(), Fault> {
     let connection = connector.connect().await?;
-    let taken = take_steps(&connection, &connector.schema).await;
+    let taken = take_steps(&connection, connector).await;
     taken.map_err(Failure::fault)
 }
 
-async fn take_steps(connection: &Connection, schema: &str) -> Result<(), Failure> {
+async fn take_steps(connection: &Connection, connector: &Connector) -> Result<(), Failure> {
+    let schema = connector.schema.as_str();
+    let (user, database) = connector.user_and_database();
     // Held until the transaction ends, so a process that dies holds nobody up.
     connection.batch("BEGIN").await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('raccord ' || $1, 0))";
@@ -79,10 +81,15 @@ async fn take_steps(connection: &Connection, schema: &str) -> Result<(), Failure
     let there = connection.query("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&schema]).await?;
     if there.is_empty() {
         // A schema that is there may be an administrator's gift to a user who may make none.
-        connection.batch(&format!("CREATE SCHEMA {}", quoted(schema))).await?;
+        let made = connection.batch(&format!("CREATE SCHEMA {}", quoted(schema))).await;
+        made.map_err(|failure| granted_by(failure, &format!("GRANT CREATE ON DATABASE {database} TO {user}")))?;
     }
-    connection.batch("CREATE TABLE IF NOT EXISTS version (taken bigint NOT NULL)").await?;
-    let version: i64 = connection.query("SELECT coalesce(max(taken), 0) FROM version", &[]).await?[0].try_get(0)?;
+    let made = connection.batch("CREATE TABLE IF NOT EXISTS version (taken bigint NOT NULL)").await;
+    let grant = format!("GRANT USAGE, CREATE ON SCHEMA {} TO {user}", quoted(schema));
+    made.map_err(|failure| granted_by(failure, &grant))?;
+    let version = connection.query("SELECT coalesce(max(taken), 0) FROM version", &[]).await;
+    let grant = format!("GRANT ALL ON ALL TABLES IN SCHEMA {} TO {user}", quoted(schema));
+    let version: i64 = version.map_err(|failure| granted_by(failure, &grant))?[0].try_get(0)?;
     let known = STEPS.len() as i64;
     if version > known {
         let sentence = format!(

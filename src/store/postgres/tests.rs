@@ -273,7 +273,8 @@ async fn who_may_not_come_in_is_told_why() {
     let refused = async |settings: PostgresSettings, code: &str, words: &str| {
         let fault = Postgres::open(&settings, 1, Path::new("."), Clock::real()).await.err().expect("it is refused");
         assert_eq!(fault.code(), code, "{fault}");
-        assert!(fault.to_string().contains(words), "{fault}");
+        let said = fault.to_string();
+        assert!(said.contains(words) && !said.contains("db error"), "{said}");
     };
     let good = || place.settings.clone();
     let wrong = PostgresSettings { password: Some(Secret::new("wrong")), ..good() };
@@ -281,13 +282,49 @@ async fn who_may_not_come_in_is_told_why() {
     refused(PostgresSettings { database: "nowhere".into(), ..good() }, "STORE-LOGIN", "create it").await;
     refused(PostgresSettings { addresses: Vec::new(), ..good() }, "STORE-LOGIN", "names no server").await;
     refused(PostgresSettings { addresses: vec!["host:port".into()], ..good() }, "STORE-LOGIN", "host:port").await;
-    refused(PostgresSettings { addresses: vec!["127.0.0.1:1".into()], ..good() }, "STORE-IO", "does not answer").await;
+    refused(
+        PostgresSettings { addresses: vec!["127.0.0.1:1".into()], ..good() },
+        "STORE-IO",
+        "and `store.postgres.addresses`",
+    )
+    .await;
     // Of several addresses the first that answers is taken.
     let second = PostgresSettings { addresses: vec!["127.0.0.1:1".into(), good().addresses[0].clone()], ..good() };
     Postgres::open(&second, 1, Path::new("."), Clock::real()).await.expect("the second server is there");
     let sql = format!("INSERT INTO \"{}\".version VALUES (99)", good().schema);
     tokio::task::block_in_place(|| place.database.query(&sql));
     refused(good(), "STORE-VERSION", "schema 99").await;
+}
+
+/// What is missing is told with the statement that gives it, and that statement is enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_is_told_with_what_gives_it() {
+    let place = Schema::new();
+    let user = format!("{}_hub", place.database.name());
+    place.database.query(&format!("create role {user} login password '{user}'"));
+    let settings = PostgresSettings {
+        user: user.as_str().into(),
+        password: Some(Secret::new(user.as_str())),
+        ..place.settings.clone()
+    };
+    let schema = settings.schema.clone();
+    let refused = async || {
+        let opened = Postgres::open(&settings, 1, Path::new("."), Clock::real()).await;
+        let fault = opened.err().expect("a right is missing");
+        assert_eq!((fault.code(), fault.next()), ("STORE-LOGIN", Next::Misconfigured), "{fault}");
+        let said = fault.to_string();
+        let statement = said.split_once("gives it by `").and_then(|(_, rest)| rest.split_once('`'));
+        statement.unwrap_or_else(|| panic!("no statement: {said}")).0.to_owned()
+    };
+    let grant = refused().await;
+    assert_eq!(grant, format!("GRANT CREATE ON DATABASE \"{}\" TO \"{user}\"", place.database.name()));
+    // A schema that somebody else has made.
+    place.database.query(&format!("create schema \"{schema}\""));
+    let grant = refused().await;
+    assert_eq!(grant, format!("GRANT USAGE, CREATE ON SCHEMA \"{schema}\" TO \"{user}\""));
+    place.database.query(&grant);
+    Postgres::open(&settings, 1, Path::new("."), Clock::real()).await.expect("nothing is missing now");
+    place.database.query(&format!("drop owned by {user} cascade; drop role {user}"));
 }
 
 /// Instances that start at once make the schema once.

@@ -155,7 +155,9 @@ async fn a_queue_that_is_otherwise_is_explained_with_the_difference() {
     site.vhost.declare_queue(&name, &json!({ "x-queue-type": "classic" }));
     let folder = site.folder(2);
     // It does not start on what it did not make, and says what is otherwise.
-    folder.raccord(&["run"]).expect(3, &["AMQP-DIFFERENT", &name, "x-overflow", "reject-publish"]);
+    let refused = folder.raccord(&["run"]);
+    refused.expect(3, &["AMQP-DIFFERENT", &name, "is a classic queue; a quorum queue is needed"]);
+    assert!(!format!("{refused:?}").contains("STORE-"), "nothing is wrong with the database: {refused:#?}");
     site.vhost.delete_queue(&name);
     let hub = HubProcess::start(&folder).await;
     load.begin(&[hub.address]);
@@ -169,7 +171,7 @@ async fn a_permission_that_is_refused_is_told_and_waited_for() {
     site.user = format!("{}-shop", site.vhost.name());
     site.vhost.user(&site.user, "^$", ".*", ".*");
     let folder = site.folder(1);
-    folder.raccord(&["run"]).expect(3, &["AMQP-RIGHTS", &site.user, "set_permissions"]);
+    folder.raccord(&["run"]).expect(3, &["AMQP-RIGHTS", &site.user, "(`queue.rabbitmq.user`)", "set_permissions"]);
     site.vhost.user(&site.user, ".*", ".*", ".*");
     let one = HubProcess::start(&folder).await;
     load.begin(&[one.address]);

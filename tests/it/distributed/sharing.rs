@@ -152,7 +152,7 @@ async fn a_hub_starts_by_itself_when_its_database_comes() {
     let address = wait_for("the hub to say that it waits", || {
         let log = hub.log();
         let line = log.lines().find(|line| line.contains("the hub waits to start"))?;
-        line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()
+        line.split("listen=").nth(1)?.split_whitespace().next()?.parse().ok()
     })
     .await;
     let ready = get(address, "/health/ready").await.expect("it answers");
@@ -171,14 +171,100 @@ async fn a_hub_starts_by_itself_when_its_database_comes() {
     there.cut();
     let told = wait_for("the status to say so", || {
         let said = folder.raccord(&["status"]);
-        said.out.contains("not ready: ").then_some(said.out)
+        said.out.contains("The database has been away since ").then_some(said.out)
     })
     .await;
-    assert!(told.contains("The hub runs."), "{told}");
+    for words in
+        ["The hub runs.", "not ready: ", "cannot be told now", "check that it runs, and `store.postgres.addresses`"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(told.contains(&format!("(127.0.0.1:{})", there.port())) && !told.contains("WAITING"), "{told}");
     assert_eq!(get(address, "/health/live").await.expect("it answers").0, 200);
     there.set(crate::parts::proxy::Mode::Forward);
     hub.wait_ready().await;
+    wait_for("the log to say that it is back", || {
+        hub.log().contains("the database answers again, after ").then_some(())
+    })
+    .await;
     tokio::time::timeout(Duration::from_secs(60), hub.terminate()).await.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_the_broker_is_told() {
+    let mut site = Site::shared("broker-away", &[("orders", HOOK)]);
+    let there = crate::parts::proxy::Proxy::start(site.vhost.rabbit().port()).await;
+    site.brokers = vec![there.address.to_string()];
+    let one = site.start(1).await;
+    there.set(crate::parts::proxy::Mode::Refuse);
+    there.cut();
+    let told = wait_for("the status to say so", || {
+        let said = one.folder.raccord(&["status"]);
+        let whole = said.out.contains("The broker has been away since ") && said.out.contains("AMQP-");
+        whole.then_some(said.out)
+    })
+    .await;
+    assert!(told.contains("cannot be told now") && !told.contains("WAITING"), "{told}");
+    assert!(told.contains("not ready: AMQP-GONE") && told.contains("(since 20"), "{told}");
+    let log = one.hub.log();
+    let lost = log.lines().find(|line| line.contains("the connection to the broker was lost: "));
+    let lost = lost.unwrap_or_else(|| panic!("nothing is said of the loss: {log}"));
+    assert!(lost.contains("WARN") && lost.contains(&format!("broker={}", there.address)), "{lost}");
+    wait_for("the log to say it again", || one.hub.log().contains("no connection to the broker for ").then_some(()))
+        .await;
+
+    // A command without a hub says what it waits for.
+    let aside = site.folder(9);
+    aside.write("order.json", r#"{ "id": "by-hand", "customer": "c" }"#);
+    there.set(crate::parts::proxy::Mode::BlackHole);
+    let said = aside.raccord(&["send", "order.json", "--to", "orders"]);
+    assert!(said.err.contains("raccord: waits for the broker"), "{said:#?}");
+
+    there.set(crate::parts::proxy::Mode::Forward);
+    one.wait_ready(true).await;
+    let log = wait_for("the log to say that it is back", || {
+        let log = one.hub.log();
+        log.contains("connected to the broker again, after ").then_some(log)
+    });
+    println!("{}", log.await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_order_beside_another_revision_is_warned_of() {
+    let site = Site::shared("order-changes", &[("orders", HOOK)]);
+    let folder = site.folder(1);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_raccord"));
+    let mut hub = HubProcess::spawn(&folder, command.args(["run", "--no-watch"]));
+    hub.wait_ready().await;
+    let two = site.start(2).await;
+    wait_for("both to see each other", || {
+        (folder.asked(&["status"])["instances"].as_array().map(Vec::len) == Some(2)).then_some(())
+    })
+    .await;
+    folder.replace("pipelines/orders/pipeline.yaml", "order_by: $.customer", "order_by: none");
+    folder.replace("config/raccord.yaml", "partitions: 4", "partitions: 8");
+    let said = folder.raccord(&["reload"]);
+    said.expect(
+        0,
+        &[
+            "changed:   orders\n",
+            "warning: `queue.rabbitmq.partitions` has changed and does not hold yet",
+            "warning: whether the messages of orders have an order has changed here, and another configuration runs on test-hub@",
+        ],
+    );
+    assert!(!said.out.contains('{') && !said.out.contains("Some("), "{}", said.out);
+    for words in ["the messages of this queue have an order has changed", "setting=\"queue.rabbitmq.partitions\""] {
+        assert!(hub.log().contains(words), "{words}: {}", hub.log());
+    }
+    // Until the restart the revision is the one of the partitions in use.
+    two.folder.replace("pipelines/orders/pipeline.yaml", "order_by: $.customer", "order_by: none");
+    wait_for("both to run the same", || {
+        let status = folder.asked(&["status"]);
+        let same = status["instances"].as_array()?.iter().all(|one| one["differs"] == false);
+        same.then_some(())
+    })
+    .await;
+    assert!(hub.terminate().await.success(), "{}", hub.log());
 }
 
 #[test]

@@ -162,7 +162,7 @@ async fn an_exchange_that_is_missing_waits_for_a_person_or_is_made() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_right_to_write_waits_for_a_person() {
+async fn a_user_with_a_wrong_password_waits_for_a_person() {
     let erp = Erp::new().await;
     let user = erp.room.ask(|vhost| {
         let user = format!("u{}", vhost.name());

@@ -302,7 +302,7 @@ fn wrong_settings_are_explained() {
     check_problems("url: http://h/\nheaders: { Authorization: x }", "credentials belong in `auth`");
     check_problems("url: http://h/\nheaders: { Content-Length: 3 }", "set by the hub itself");
     check_problems("url: http://h/\nheaders: { 'a b': 3 }", "not the name of a header");
-    check_problems("url: http://h/\ntls: { certificate: a.pem }", "`certificate` and `key` go together");
+    check_problems("url: http://h/\ntls: { certificate: a.pem }", "`tls.key` is missing");
     check_problems("url: http://h/\nproxy: nowhere", "is not an address such as `http://proxy.example:3128`");
     check_problems("url: http://user:word@h/", "they belong in `auth`");
     check_problems("url: http://h/\nauth: { bearer: { token: written } }", "a secret is never written in a file");

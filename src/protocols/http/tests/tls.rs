@@ -14,8 +14,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::message::Fault;
-use crate::protocols::conformance::{self, bounded, delivery, read_target_yaml};
+use crate::protocols::conformance::{self, bounded, delivery, read_yaml_in};
 use crate::protocols::http::install_tls;
+use crate::protocols::{TargetSettings, read_target};
 
 /// A folder with an authority (`ca.pem`), a certificate of it (`ours.pem`, `ours.key`), and a server of its own.
 struct World {
@@ -83,10 +84,16 @@ impl World {
         port
     }
 
-    async fn deliver(&self, port: u16, tls: &str) -> Result<(), Fault> {
+    /// The target with these settings, or the problems that `check` would show.
+    fn read(&self, port: u16, tls: &str) -> Result<Arc<dyn TargetSettings>, String> {
         let yaml = format!("protocol: http\nurl: https://localhost:{port}/\n{tls}");
+        read_yaml_in(&self.folder, &yaml, read_target)
+    }
+
+    async fn deliver(&self, port: u16, tls: &str) -> Result<(), Fault> {
         let surroundings = conformance::surroundings(&self.folder);
-        let target = read_target_yaml(&yaml).open("test.to.peer", conformance::codec(), &surroundings)?;
+        let settings = self.read(port, tls).unwrap_or_else(|problems| panic!("{problems}"));
+        let target = settings.open("test.to.peer", conformance::codec(), &surroundings)?;
         bounded("an outcome", target.deliver(&delivery(&*target, 1))).await.map(|_| ())
     }
 
@@ -130,11 +137,25 @@ async fn a_peer_may_ask_for_our_certificate() {
 async fn certificates_that_cannot_be_used_are_told() {
     let world = World::new("files");
     world.write("empty.pem", "");
-    world.check(1, "tls: { ca: absent.pem }", "Misconfigured HTTP-TLS: cannot read ").await;
-    world.check(1, "tls: { ca: empty.pem }", "Misconfigured HTTP-TLS: empty.pem does not hold certificates").await;
     world.write("other.key", &world.issue("hub.example", ExtendedKeyUsagePurpose::ClientAuth).1);
-    world.check(1, "tls: { certificate: ours.pem, key: other.key }", "Misconfigured HTTP-TLS: the connection").await;
-    world.check(1, "tls: { certificate: ours.pem, key: empty.pem }", "Misconfigured HTTP-TLS: ours.pem does not").await;
+    let check = |tls: &str, place: &str, expect: &str| {
+        let problems = world.read(1, tls).err().unwrap_or_default();
+        assert!(problems.contains(place) && problems.contains(expect), "{tls}\nexpected: {expect}\n{problems}");
+    };
+    check("tls: { ca: absent.pem }", "pipeline.yaml:3:12", "the file absent.pem cannot be read: No such file");
+    check("tls: { ca: empty.pem }", "pipeline.yaml:3:12", "the file empty.pem holds no certificates in PEM");
+    check("tls: { certificate: ours.pem, key: other.key }", "pipeline.yaml:3:21", "ours.pem does not go with its key");
+    check("tls: { certificate: ours.pem, key: empty.pem }", "pipeline.yaml:3:36", "empty.pem holds no private key");
+}
+
+#[tokio::test]
+async fn certificates_that_are_gone_after_the_check_are_told() {
+    let world = World::new("gone");
+    let settings = world.read(1, TRUST).unwrap_or_else(|problems| panic!("{problems}"));
+    fs::remove_file(world.folder.join("ca.pem")).expect("the file is ours");
+    let opened = settings.open("test.to.peer", conformance::codec(), &conformance::surroundings(&world.folder));
+    let fault = opened.err().expect("there is no such file");
+    assert!(fault.to_string().starts_with("HTTP-TLS: cannot read "), "{fault}");
 }
 
 #[tokio::test]

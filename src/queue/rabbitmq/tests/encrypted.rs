@@ -44,7 +44,8 @@ async fn uncertified(settings: &RabbitSettings) {
     let fault = open(settings).declare("orders", Sharing::Single).await.expect_err("no certificate");
     let known = [("AMQP-TLS", Next::Misconfigured), ("AMQP-GONE", Next::Reconnect)];
     assert!(known.contains(&(fault.code(), fault.next())), "{fault}");
-    let wanted = "give a client certificate that it trusts as `tls.certificate` and `tls.key`";
+    let wanted =
+        "give a client certificate that it trusts as `queue.rabbitmq.tls.certificate` and `queue.rabbitmq.tls.key`";
     assert!(fault.to_string().contains(wanted), "{fault}");
 }
 
@@ -73,20 +74,24 @@ async fn the_broker_shows_who_it_is() {
     refused(
         &over_tls(&vhost, trusted.clone()),
         "AMQP-TLS",
-        "for another name: give the name it has as `tls.server_name`",
+        "for another name: give the name it has as `queue.rabbitmq.tls.server_name`",
     )
     .await;
-    refused(&over_tls(&vhost, named("mq.elsewhere.example")), "AMQP-TLS", "`tls.server_name`").await;
+    refused(&over_tls(&vhost, named("mq.elsewhere.example")), "AMQP-TLS", "`queue.rabbitmq.tls.server_name`").await;
     let distrusted = TlsSettings { server_name: Some("mq.harbour.example".into()), ..files.ca("other.pem", &stranger) };
-    refused(&over_tls(&vhost, distrusted), "AMQP-TLS", "not trusted: give the authority that signed it as `tls.ca`")
-        .await;
+    refused(
+        &over_tls(&vhost, distrusted),
+        "AMQP-TLS",
+        "not trusted: give the authority that signed it as `queue.rabbitmq.tls.ca`",
+    )
+    .await;
     // TLS to the plain port, and the reverse.
     let plain = settings(&vhost);
     let swapped = RabbitSettings { addresses: plain.addresses.clone(), ..over_tls(&vhost, trusted.clone()) };
     refused(&swapped, "AMQP-TLS", "does not speak TLS: correct the port").await;
     let encrypted = over_tls(&vhost, trusted);
     let swapped = RabbitSettings { addresses: encrypted.addresses, ..plain };
-    refused(&swapped, "AMQP-PROTOCOL", "`tls`").await;
+    refused(&swapped, "AMQP-PROTOCOL", "`queue.rabbitmq.tls`").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
