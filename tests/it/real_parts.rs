@@ -12,6 +12,7 @@ use super::parts::certificates::Authority;
 use super::parts::postgres::{self, Postgres};
 use super::parts::proxy::{Mode, Proxy};
 use super::parts::rabbitmq::{self, Rabbit, Tls};
+use super::parts::tryton::Tryton;
 
 #[test]
 fn a_message_goes_through_the_shared_broker() {
@@ -159,4 +160,32 @@ fn private_servers_speak_tls() {
     );
     let postgres = Postgres::private(&postgres::Options { tls: Some(authority), ..postgres::Options::default() });
     assert_eq!(postgres.database().query("show ssl"), [[Some("on".to_owned())]]);
+}
+
+#[test]
+fn an_order_goes_through_the_erp_which_is_killed_and_keeps_it() {
+    let tryton = Tryton::private();
+    let product = tryton.id_of("product.product", &json!([["code", "=", "2000000000015"]]));
+    let customer = &tryton.search("party.party", &json!([["code", "=", "CAMILLE"]]), &["addresses"])[0];
+    let address = &customer["addresses"][0];
+    let line = json!({ "type": "line", "product": product, "unit": 1, "quantity": 2, "unit_price": "12.50" });
+    let sale = json!({
+        "company": 1, "currency": 1, "party": customer["id"], "invoice_address": address, "shipment_address": address,
+        "web_shop": tryton.id_of("web.shop", &json!([])), "web_id": "1042", "reference": "WEB-1042", "lines": [["create", [line]]],
+    });
+    let made = tryton.post("model/sale.sale", &sale);
+    for step in ["quote", "confirm"] {
+        tryton.post(&format!("model/sale.sale/{}/{step}", made["id"]), &json!({}));
+    }
+    tryton.kill();
+    assert!(tryton.request("GET", "model/sale.sale", None).is_err(), "it is gone");
+    tryton.start();
+    let repeat = tryton.request("POST", "model/sale.sale", Some(&sale)).expect("it is back");
+    assert_eq!(repeat.0, 400, "a shop's order is taken once: {repeat:?}");
+    let fields = ["state", "total_amount", "invoices.state", "shipments.state"];
+    let found = tryton.search("sale.sale", &json!([["reference", "=", "WEB-1042"]]), &fields);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["state"], "processing");
+    assert_eq!(found[0]["total_amount"]["decimal"], "25.00");
+    assert_eq!(found[0]["shipments"][0]["state"], "waiting");
 }

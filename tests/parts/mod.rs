@@ -1,4 +1,5 @@
-//! The tests' own real servers: RabbitMQ and PostgreSQL on free ports of this machine, and a network that breaks as told.
+//! The tests' own real servers: RabbitMQ, PostgreSQL and business systems on free ports of this machine, and a network
+//! that breaks as told.
 //!
 //! One shared server of each kind serves all test processes of a run: the first that needs it starts it, a watchdog
 //! ends it once no process used it for some minutes, and `tests/run` ends it when it is done. A test that wants to kill,
@@ -8,21 +9,26 @@
 //! |---|---|
 //! | a broker | [`rabbitmq::Rabbit::shared`], [`rabbitmq::Rabbit::private`], [`rabbitmq::Rabbit::cluster`] |
 //! | a database | [`postgres::Postgres::shared`], [`postgres::Postgres::private`] |
+//! | an ERP | [`tryton::Tryton::shared`], [`tryton::Tryton::private`] |
 //! | certificates for the private ones | [`certificates::Authority`] |
 //! | a broken network | [`proxy::Proxy`] |
 //!
-//! `RACCORD_TEST_AMQP` and `RACCORD_TEST_POSTGRES` name servers to use in place of the shared ones; private ones are
-//! started all the same. Everything lives in `parts/` of the build folder. All calls block, but those of the proxy: a
+//! `RACCORD_TEST_AMQP`, `RACCORD_TEST_POSTGRES` and `RACCORD_TEST_TRYTON` name servers to use in place of the shared ones;
+//! private ones are started all the same. What is not Debian's is installed on first need and kept; nothing of it is
+//! installed for tests that do not ask for it. Everything lives in `parts/` of the build folder. All calls block, but those of the proxy: a
 //! test that needs its runtime meanwhile wraps them in `tokio::task::spawn_blocking`.
 #![allow(dead_code, reason = "unit tests, whole tests and benchmarks each use their part of it")]
 
+mod application;
 pub mod certificates;
 mod http;
 mod install;
+mod kept;
 pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod server;
+pub mod tryton;
 
 #[allow(unused_imports, reason = "not every user of this module waits")]
 pub use server::wait_for;
