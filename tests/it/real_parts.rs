@@ -13,6 +13,7 @@ use super::parts::postgres::{self, Postgres};
 use super::parts::proxy::{Mode, Proxy};
 use super::parts::rabbitmq::{self, Rabbit, Tls};
 use super::parts::tryton::Tryton;
+use super::parts::vendure::Vendure;
 
 #[test]
 fn a_message_goes_through_the_shared_broker() {
@@ -188,4 +189,23 @@ fn an_order_goes_through_the_erp_which_is_killed_and_keeps_it() {
     assert_eq!(found[0]["state"], "processing");
     assert_eq!(found[0]["total_amount"]["decimal"], "25.00");
     assert_eq!(found[0]["shipments"][0]["state"], "waiting");
+}
+
+#[test]
+fn a_paid_order_goes_through_the_shop_and_is_read_with_its_key() {
+    let vendure = Vendure::shared();
+    let code = vendure.order("2000000000015", 2, "camille@exemple.example");
+    let query = "query($code: String!) { orders(options: { filter: { code: { eq: $code } } }) \
+                 { items { state totalWithTax customer { emailAddress } lines { quantity productVariant { sku } } } } }";
+    let told = vendure.admin(query, json!({ "code": code }));
+    let order = &told["orders"]["items"][0];
+    assert_eq!(order["state"], "PaymentSettled");
+    assert_eq!(order["totalWithTax"], 2 * 1500 + 490);
+    assert_eq!(order["customer"]["emailAddress"], "camille@exemple.example");
+    assert_eq!(order["lines"], json!([{ "quantity": 2, "productVariant": { "sku": "2000000000015" } }]));
+    let key = [("vendure-api-key", vendure.api_key())];
+    let asked = json!({ "query": "{ orders { totalItems } }" });
+    let answer = super::parts::http::exchange(("127.0.0.1", vendure.port()), "POST", "/admin-api", &key, Some(&asked));
+    let body = answer.expect("it answers").body;
+    assert!(body["data"]["orders"]["totalItems"].as_u64().is_some_and(|count| count > 0), "{body}");
 }

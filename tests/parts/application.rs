@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use super::postgres::{Database, Postgres};
-use super::server::{Folder, free_port, listens, lock, root, use_shared, wait_for};
+use super::server::{Folder, free_port, listens, lock, use_shared, wait_for};
 
 /// What differs between the systems.
 pub struct Kind {
@@ -59,14 +59,6 @@ impl Application {
         let folder = Folder::private(kind.name);
         let application =
             Application { kind, folder, port: free_port(), database_url: database.url(), _database: Some(database) };
-        application.start();
-        application
-    }
-
-    /// One on a database that is made at this moment, without a template.
-    pub fn on(kind: &'static Kind, database_url: String) -> Application {
-        let folder = Folder::private(kind.name);
-        let application = Application { kind, folder, port: free_port(), database_url, _database: None };
         application.start();
         application
     }
@@ -145,11 +137,4 @@ impl Application {
 /// The database's name in its URL.
 pub fn name_of(database_url: &str) -> &str {
     database_url.rsplit_once('/').map_or("", |(_, name)| name)
-}
-
-/// Makes sure that the folder of a kind is there.
-pub fn folder_of(kind: &str) -> PathBuf {
-    let folder = root().join(kind);
-    std::fs::create_dir_all(&folder).expect("the build folder takes folders");
-    folder
 }
