@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::parts::certificates::Authority;
+use super::parts::medusa::Medusa;
 use super::parts::postgres::{self, Postgres};
 use super::parts::proxy::{Mode, Proxy};
 use super::parts::rabbitmq::{self, Rabbit, Tls};
@@ -208,4 +209,26 @@ fn a_paid_order_goes_through_the_shop_and_is_read_with_its_key() {
     let answer = super::parts::http::exchange(("127.0.0.1", vendure.port()), "POST", "/admin-api", &key, Some(&asked));
     let body = answer.expect("it answers").body;
     assert!(body["data"]["orders"]["totalItems"].as_u64().is_some_and(|count| count > 0), "{body}");
+}
+
+#[test]
+fn an_article_goes_into_the_other_shop_and_is_found_by_its_code() {
+    if std::env::var_os("RACCORD_LONG").is_none() {
+        println!("SKIPPED: Medusa is 700 MB and minutes to install; RACCORD_LONG=1 (tests/run --long) runs it");
+        return;
+    }
+    let medusa = Medusa::shared();
+    let code = uuid::Uuid::new_v4().simple().to_string();
+    let article = json!({
+        "title": "Glass jar", "handle": code, "status": "published", "options": [{ "title": "Kind", "values": ["One"] }],
+        "variants": [{
+            "title": "Glass jar", "sku": code, "options": { "Kind": "One" },
+            "prices": [{ "currency_code": "eur", "amount": 8.4 }],
+        }],
+    });
+    medusa.ask("POST", "/admin/products", Some(&article));
+    let found = medusa.ask("GET", &format!("/admin/product-variants?sku={code}"), None);
+    assert_eq!(found["count"], 1, "{found}");
+    let (status, told) = medusa.request("POST", "/admin/products", Some(&article)).expect("it answers");
+    assert_eq!(status, 400, "a handle is taken once: {told}");
 }
