@@ -12,6 +12,7 @@ pub mod steps;
 pub mod queue;
 pub mod store;
 pub mod protocols;
+pub mod connectors;
 pub mod pipelines;
 pub mod hub;
 pub mod cli;

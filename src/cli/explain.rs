@@ -7,7 +7,7 @@ use rust_embed::RustEmbed;
 
 use super::{Context, output};
 use crate::config::{HubSettings, Setting, Shape, explain, nearest};
-use crate::{formula, pipelines, protocols, steps};
+use crate::{connectors, formula, pipelines, protocols, steps};
 
 /// One page a fault.
 #[derive(RustEmbed)]
@@ -16,7 +16,7 @@ struct Faults;
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A key (`from.http.path`, `to.retry`, `hub.listen`), a step, a function or a fault code; nothing for an overview
+    /// A key (`from.http.path`, `to.retry`, `hub.listen`, `connectors.auth`), a step, a function or a fault code; nothing for an overview
     topic: Option<String>,
     /// The whole reference as Markdown: what docs/reference.md holds
     #[arg(long, conflicts_with = "topic")]
@@ -41,6 +41,12 @@ impl Explain {
         let names = names();
         if let Some(near) = nearest(topic, names.iter().map(String::as_str)) {
             eprintln!("did you mean `{near}`?");
+        }
+        let sign = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-';
+        if topic.contains('-') && topic.chars().all(sign) {
+            eprintln!(
+                "a fault code that is not the hub's own stands in `errors:` of a manifest, which says what it means"
+            );
         }
         Ok(output::found())
     }
@@ -73,8 +79,45 @@ fn reference() -> String {
         section(&format!("to: {}", kind.name), &pipeline, &["to", kind.name]);
     }
     section("pipelines/NAME/cases/CASE.yaml", &pipelines::case_shape(), &[]);
+    section("config/connections/NAME.yaml", &connectors::connection_shape(), &[]);
+    let manifest = connectors::shape();
+    section("connectors/NAME.yaml", &manifest, &[]);
+    for (part, path) in MANIFEST {
+        section(&format!("connectors/NAME.yaml: {part}"), &manifest, path);
+    }
     out
 }
+
+/// The parts of a manifest that have a page of their own in the reference.
+const MANIFEST: [(&str, &[&str]); 27] = [
+    ("settings", &["settings"]),
+    ("auth", &["auth"]),
+    ("auth: api_key", &["auth", "api_key"]),
+    ("auth: oauth2", &["auth", "oauth2"]),
+    ("auth: oauth2, assertion", &["auth", "oauth2", "assertion"]),
+    ("auth: session", &["auth", "session"]),
+    ("auth: sign", &["auth", "sign"]),
+    ("limits", &["limits"]),
+    ("errors", &["errors"]),
+    ("errors: then", &["errors", "then"]),
+    ("a request", &["check"]),
+    ("a request: soap", &["check", "soap"]),
+    ("a request: odata", &["check", "odata"]),
+    ("poll", &["operations", "poll"]),
+    ("poll: next", &["operations", "poll", "next"]),
+    ("poll: cursor", &["operations", "poll", "cursor"]),
+    ("poll: job", &["operations", "poll", "job"]),
+    ("calls", &["operations", "poll", "calls"]),
+    ("listen", &["operations", "listen"]),
+    ("listen: auth", &["operations", "listen", "auth"]),
+    ("listen: auth, hmac", &["operations", "listen", "auth", "hmac"]),
+    ("listen: challenge", &["operations", "listen", "challenge"]),
+    ("read", &["operations", "read"]),
+    ("write", &["operations", "write"]),
+    ("write: batch", &["operations", "write", "batch"]),
+    ("cases", &["cases"]),
+    ("cases: exchange", &["cases", "exchange"]),
+];
 
 /// The page of a topic: a fault, a function, a key of the hub or of a pipeline, a step.
 fn page(topic: &str) -> Option<String> {
@@ -84,6 +127,8 @@ fn page(topic: &str) -> Option<String> {
     let path: Vec<&str> = topic.split('.').collect();
     match path.split_first() {
         Some((&"hub", rest)) => return explain(&HubSettings::shape(), rest),
+        Some((&"connectors", rest)) => return explain(&connectors::shape(), rest),
+        Some((&"connections", rest)) => return explain(&connectors::connection_shape(), rest),
         Some((&"case", rest)) => return explain(&pipelines::case_shape(), rest),
         Some((&"pipeline", rest)) => return explain(&pipelines::shape(), rest),
         Some((&("functions" | "formulas"), [])) => return Some(functions()),
@@ -110,7 +155,8 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> = Faults::iter().map(|file| file.trim_end_matches(".md").to_owned()).collect();
     names.extend(formula::all().map(|function| function.name.to_owned()));
     names.extend(steps::ALL.iter().map(|step| step.name.to_owned()));
-    for shape in [pipelines::shape(), HubSettings::shape()] {
+    names.extend(["connectors".to_owned(), "connections".to_owned()]);
+    for shape in [pipelines::shape(), HubSettings::shape(), connectors::shape()] {
         if let Shape::Struct(of) = shape {
             names.extend(of.fields.iter().map(|field| field.name.to_owned()));
         }
@@ -123,6 +169,8 @@ fn overview() {
     println!("  pipeline            everything pipeline.yaml may say");
     println!("  hub                 everything config/raccord.yaml may say");
     println!("  case                everything a case may say");
+    println!("  connectors          everything a manifest may say: connectors.operations.poll.cursor");
+    println!("  connections         what a connection may say beside its manifest's settings");
     println!("  from.http.path      one key of a protocol");
     println!("  HTTP-422            a fault: what happened, what to do\n");
     let steps: Vec<&str> = steps::ALL.iter().map(|step| step.name).collect();
@@ -168,6 +216,11 @@ mod tests {
             "http-422",
             "functions",
             "formulas",
+            "connectors",
+            "connectors.auth.oauth2",
+            "connectors.operations.poll.cursor.overlap",
+            "connectors.operations.write.batch",
+            "connections.tls",
         ];
         for topic in topics {
             assert!(page(topic).is_some_and(|page| !page.trim().is_empty()), "{topic}");

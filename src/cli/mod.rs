@@ -4,6 +4,8 @@
 //! 2 the command was written wrongly; 3 it could not be done (no such folder, a hub that is not there).
 
 mod check;
+mod connect;
+mod connectors;
 mod dead;
 mod demo;
 mod explain;
@@ -51,8 +53,12 @@ enum Command {
     Check(check::Check),
     /// Run the hub until it is stopped
     Run(run::Run),
-    /// Run the cases of the pipelines
+    /// Run the cases of the pipelines and of the manifests
     Test(test::Test),
+    /// List the systems there are manifests of, show one, or check the connections
+    Connectors(connectors::Connectors),
+    /// Join a system: ask for its settings, write the connection, check it
+    Connect(connect::Connect),
     /// Send a file into a pipeline, as its source would
     Send(send::Send),
     /// Where messages went: by id, order number, or whatever the pipeline tracks
@@ -103,6 +109,8 @@ async fn command(context: &Context, command: Command) -> anyhow::Result<ExitCode
         Command::Check(check) => check.run(context),
         Command::Run(run) => run.run(context).await,
         Command::Test(test) => test.run(context).await,
+        Command::Connectors(connectors) => connectors.run(context).await,
+        Command::Connect(connect) => connect.run(context).await,
         Command::Send(send) => send.run(context).await,
         Command::Trace(trace) => trace.run(context).await,
         Command::Dead(dead) => dead.run(context).await,

@@ -9,12 +9,12 @@ use clap::Args;
 
 use super::Context;
 use crate::config::{HubSettings, Setting, Shape, schema};
-use crate::message::json;
-use crate::pipelines;
+use crate::message::{Value, json};
+use crate::{connectors, pipelines};
 
 #[derive(Debug, Args)]
 pub struct Schema {
-    /// Which one to print: pipeline, hub, case; nothing writes them all
+    /// Which one to print; nothing writes them all
     which: Option<Which>,
     /// Where to write them, relative to the hub's folder
     #[arg(long, default_value = ".raccord")]
@@ -26,16 +26,24 @@ enum Which {
     Pipeline,
     Hub,
     Case,
+    Manifest,
+    Connection,
 }
 
-const ALL: [(Which, &str); 3] = [(Which::Pipeline, "pipeline"), (Which::Hub, "hub"), (Which::Case, "case")];
+const ALL: [(Which, &str); 5] = [
+    (Which::Pipeline, "pipeline"),
+    (Which::Hub, "hub"),
+    (Which::Case, "case"),
+    (Which::Manifest, "manifest"),
+    (Which::Connection, "connection"),
+];
 
 impl Schema {
     pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
         match self.which {
             Some(which) => {
                 let (_, name) = ALL.into_iter().find(|(one, _)| *one == which).context("every schema has a name")?;
-                println!("{}", json::to_pretty(&schema(&shape(which), name)));
+                println!("{}", json::to_pretty(&schema_of(which, name)));
             }
             None => {
                 for path in write_all(&context.folder.join(&self.out))? {
@@ -53,11 +61,22 @@ pub fn write_all(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for (which, name) in ALL {
         let path = folder.join(format!("{name}.schema.json"));
-        let text = json::to_pretty(&schema(&shape(which), name));
+        let text = json::to_pretty(&schema_of(which, name));
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         written.push(path);
     }
     Ok(written)
+}
+
+fn schema_of(which: Which, name: &str) -> Value {
+    match schema(&shape(which), name) {
+        // What else stands there is what the manifest asks for.
+        Value::Map(mut schema) if which == Which::Connection => {
+            schema.insert("additionalProperties", true);
+            schema.into()
+        }
+        schema => schema,
+    }
 }
 
 fn shape(which: Which) -> Shape {
@@ -65,5 +84,7 @@ fn shape(which: Which) -> Shape {
         Which::Pipeline => pipelines::shape(),
         Which::Hub => HubSettings::shape(),
         Which::Case => pipelines::case_shape(),
+        Which::Manifest => connectors::shape(),
+        Which::Connection => connectors::connection_shape(),
     }
 }

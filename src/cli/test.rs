@@ -1,4 +1,4 @@
-//! `raccord test`: the cases of the pipelines.
+//! `raccord test`: the cases of the pipelines and of the manifests.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,14 @@ use clap::Args;
 
 use super::{Context, output};
 use crate::config::Severity;
+use crate::connectors::{self, ManifestOutcome};
 use crate::message::{Map, Value, json};
 use crate::pipelines::{CaseOutcome, load, run_cases};
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Only this pipeline's cases
-    pipeline: Option<String>,
+    /// Only the cases of this pipeline, or of the manifest of this name
+    name: Option<String>,
 }
 
 impl Test {
@@ -25,18 +26,25 @@ impl Test {
         };
         loaded.problems.retain(|problem| problem.severity == Severity::Error);
         let mut outcomes = run_cases(&configuration, &loaded.files, &mut loaded.problems).await;
-        if let Some(wanted) = &self.pipeline {
+        let mut manifests = connectors::run_cases(&configuration.connectors).await;
+        if let Some(wanted) = &self.name {
             outcomes.retain(|outcome| outcome.pipeline == *wanted);
+            manifests.retain(|outcome| outcome.manifest == *wanted);
         }
         if !loaded.problems.is_empty() {
             output::problems(context, &loaded);
         }
-        let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
+        let differences = outcomes.iter().map(|outcome| &outcome.differences);
+        let differences = differences.chain(manifests.iter().map(|outcome| &outcome.differences));
+        let (failed, passed): (Vec<_>, Vec<_>) = differences.partition(|differences| !differences.is_empty());
+        let (failed, passed) = (failed.len(), passed.len());
         if context.json {
-            println!("{}", json::to_pretty(&Value::List(outcomes.iter().map(to_value).collect())));
+            let all = outcomes.iter().map(to_value).chain(manifests.iter().map(manifest_to_value));
+            println!("{}", json::to_pretty(&Value::List(all.collect())));
         } else {
             outcomes.iter().for_each(print);
-            println!("\n{} passed, {failed} failed", outcomes.len() - failed);
+            manifests.iter().for_each(print_manifest);
+            println!("\n{passed} passed, {failed} failed");
         }
         Ok(if failed > 0 || !loaded.problems.is_empty() { output::found() } else { ExitCode::SUCCESS })
     }
@@ -49,6 +57,21 @@ fn print(outcome: &CaseOutcome) {
         println!("        {}", outcome.file.display());
         outcome.differences.iter().for_each(|difference| println!("        - {difference}"));
     }
+}
+
+fn print_manifest(outcome: &ManifestOutcome) {
+    let word = if outcome.differences.is_empty() { "ok    " } else { "FAILED" };
+    println!("{word}  connectors/{}: {}", outcome.manifest, outcome.about);
+    outcome.differences.iter().for_each(|difference| println!("        - {difference}"));
+}
+
+fn manifest_to_value(outcome: &ManifestOutcome) -> Value {
+    let mut out = Map::new();
+    out.insert("manifest", outcome.manifest.clone());
+    out.insert("about", outcome.about.as_str());
+    out.insert("passed", outcome.differences.is_empty());
+    out.insert("differences", Value::List(outcome.differences.iter().map(|said| Value::from(said.as_str())).collect()));
+    out.into()
 }
 
 fn to_value(outcome: &CaseOutcome) -> Value {

@@ -30,6 +30,11 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     Some(Arc::new(Json(map.flat(reader)?)))
 }
 
+/// JSON, compact: what connected systems give and take.
+pub fn json_documents() -> Arc<dyn Codec> {
+    Arc::new(Json(JsonSettings { indent: false }))
+}
+
 impl Codec for Json {
     fn decode(&self, bytes: &[u8]) -> Result<Value, Fault> {
         // RFC 8259, section 8.1: a mark is never written and may be ignored.

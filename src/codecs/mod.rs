@@ -20,7 +20,9 @@ use crate::config::{Field, Kind, MapReader, Node, Reader, Shape, Word};
 use crate::message::{Fault, Value};
 
 pub use charset::Charset;
+pub use json::json_documents;
 pub use stream::{LineEnd, MessageIs};
+pub use xml::{Namespaces, xml_documents};
 
 /// The formats a pipeline can name.
 pub static ALL: &[CodecKind] = &[json::KIND, ndjson::KIND, csv::KIND, fixed::KIND, xml::KIND];

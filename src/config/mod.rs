@@ -3,6 +3,7 @@
 //! [`settings!`] makes one struct the parser, the JSON Schema and the reference page of a thing. [`Files`] holds the text
 //! read, [`Reader`] collects the [`Problem`]s. Only `node.rs` knows the YAML library.
 
+mod data;
 mod diagnostics;
 mod environment;
 mod hub;
@@ -14,6 +15,7 @@ mod shape;
 pub mod tls;
 mod units;
 
+pub use data::Data;
 pub use diagnostics::{FileId, Files, Problem, Severity, Span, render, to_json};
 pub use environment::{Environment, Secret};
 pub use hub::{
@@ -24,6 +26,6 @@ pub use reader::{MapReader, Reader, nearest};
 pub use settings::{Setting, Settings};
 pub use shape::{Field, OneOf, Shape, StructShape, Word, explain, schema};
 pub use tls::Tls;
-pub use units::{Rate, Size};
+pub use units::{Rate, Size, duration};
 
 pub(crate) use settings::{choice, one_of, settings};

@@ -260,6 +260,16 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
+impl<T: Setting> Setting for Box<T> {
+    fn shape() -> Shape {
+        T::shape()
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Box<T>> {
+        T::read(node, reader).map(Box::new)
+    }
+}
+
 /// A list may be left out: it is then empty.
 impl<T: Setting> Setting for Vec<T> {
     fn shape() -> Shape {

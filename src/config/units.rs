@@ -51,7 +51,8 @@ impl Setting for Rate {
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// `30s`, `5m`: a number and its unit.
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let ms = match unit {
         "ms" => 1,

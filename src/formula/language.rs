@@ -36,6 +36,7 @@ impl Sample {
             item: None,
             partner: None,
             connection: None,
+            locals: None,
             time: "2026-11-02T09:30:00Z".parse::<Timestamp>().expect("a time"),
             id: MessageId::derive(&[b"sample"]),
             tables: &self.tables,

@@ -57,7 +57,7 @@ that begins with `$` or `=` is written `='$5'`. What a reference (`${NAME}`) bri
 
 ## Paths
 `$` is the message's document. Other roots: `$item` and `$index` (counted from 0) inside `each`, `$outer` for the item around an
-inner `each`, `$headers`, `$meta`, `$partner`, and in manifests `$connection`. What follows is JSONPath (RFC 9535): `.name`,
+inner `each`, `$headers`, `$meta`, `$partner`, and in manifests `$connection`, `$cursor`, `$page`, `$calls`, `$input`, `$job`, `$result`, `$session`. What follows is JSONPath (RFC 9535): `.name`,
 `['odd-name']`, `[0]`, `[-1]` for the last, `[*]` for all, `[0:3]`, `[?@.qty > 1 && @.type == 'sale']`, `..name` for any depth.
 
 - A path of names and indexes gives one value, and must find it: else the message stops with `FORMULA-MISSING`. With `?` at its

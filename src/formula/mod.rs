@@ -60,6 +60,8 @@ pub struct Scope<'a> {
     pub partner: Option<&'a Value>,
     /// `$connection`, in manifests.
     pub connection: Option<&'a Value>,
+    /// What a connector's manifest sees besides, by root: `$cursor`, `$page`, `$calls`, `$input`, `$job`, `$result`, `$session`.
+    pub locals: Option<&'a Map>,
     /// `now()`: the message's time.
     pub time: Timestamp,
     /// `uuid()` comes from it.

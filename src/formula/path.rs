@@ -54,6 +54,8 @@ enum Root {
     Meta,
     Partner,
     Connection,
+    /// One of the names in [`Scope::locals`].
+    Local(&'static str),
 }
 
 const ROOTS: &[(&str, Root)] = &[
@@ -65,7 +67,17 @@ const ROOTS: &[(&str, Root)] = &[
     ("$meta", Root::Meta),
     ("$partner", Root::Partner),
     ("$connection", Root::Connection),
+    ("$cursor", Root::Local("cursor")),
+    ("$page", Root::Local("page")),
+    ("$calls", Root::Local("calls")),
+    ("$input", Root::Local("input")),
+    ("$job", Root::Local("job")),
+    ("$result", Root::Local("result")),
+    ("$session", Root::Local(SESSION)),
 ];
+
+/// What a login gave: a credential.
+const SESSION: &str = "session";
 
 impl Path {
     /// Compiles `text`, or tells what is wrong with it.
@@ -93,7 +105,7 @@ impl Path {
 
     /// Whether it may find a secret: a connection's settings hold credentials.
     pub(super) fn is_secret(&self) -> bool {
-        self.0.root == Root::Connection
+        matches!(self.0.root, Root::Connection | Root::Local(SESSION))
     }
 
     /// Whether it is `$index`, always a number.
@@ -231,6 +243,7 @@ fn start<'v>(root: Root, frame: &Frame<'v>) -> Option<Start<'v>> {
         Root::Meta => Some(Start::Map(scope.meta.map())),
         Root::Partner => scope.partner.map(Start::Value),
         Root::Connection => scope.connection.map(Start::Value),
+        Root::Local(name) => scope.locals?.get(name).map(Start::Value),
     }
 }
 

@@ -123,6 +123,7 @@ impl Hub {
             folder: options.folder.clone(),
             routes: Arc::new(Routes::default()),
             pipelines: registry.clone(),
+            vault: works.engine.store.clone(),
         };
         let hub = Arc::new(Hub {
             settings: configuration.hub.clone(),

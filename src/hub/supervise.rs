@@ -20,6 +20,9 @@ const WELL_AFTER_SECONDS: i64 = 60;
 /// A turn that does not come within so long is another instance's: it would be free otherwise.
 const TAKEN_AFTER: Duration = Duration::from_secs(5);
 
+/// Longest rest that a peer can ask for.
+const LONGEST_SAID: Duration = Duration::from_secs(3600);
+
 /// What a source does now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -163,9 +166,13 @@ impl Supervised {
         } else {
             warn!(code = fault.code(), "the source rests and starts again: {fault}");
         }
+        let said = match fault.next() {
+            Next::Retry { after } => after.unwrap_or_default().min(LONGEST_SAID),
+            Next::Reconnect | Next::Refuse | Next::Misconfigured => Duration::ZERO,
+        };
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.works.clock.sleep(rests.failed()) => {}
+            () = self.works.clock.sleep(rests.failed().max(said)) => {}
         }
     }
 }

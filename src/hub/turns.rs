@@ -22,8 +22,8 @@ use crate::protocols::http::Routes;
 use crate::queue::embedded::Scratch;
 use crate::steps::{Group, GroupKey};
 use crate::store::{
-    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Retention,
-    Settlement, Store,
+    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Kept, Retention,
+    Settlement, Store, Vault,
 };
 use crate::telemetry::Metrics;
 
@@ -183,6 +183,25 @@ impl Store for Fenced {
     }
 }
 
+#[async_trait]
+impl Vault for Fenced {
+    async fn kept(&self, name: &str) -> Result<Kept, Fault> {
+        self.store.kept(name).await
+    }
+
+    async fn take_turn(&self, name: &str, holder: &str, lives: Duration) -> Result<Option<Kept>, Fault> {
+        self.store.take_turn(name, holder, lives).await
+    }
+
+    async fn keep(&self, name: &str, holder: &str, version: i64, value: &Value) -> Result<bool, Fault> {
+        self.store.keep(name, holder, version, value).await
+    }
+
+    async fn pass_on(&self, name: &str, holder: &str) -> Result<(), Fault> {
+        self.store.pass_on(name, holder).await
+    }
+}
+
 const TURN: &str = "source:prices";
 
 /// A folder with one pipeline, and instances of it that share a store.
@@ -231,6 +250,7 @@ impl Shop {
             folder: self.scratch.0.clone(),
             routes: Arc::new(Routes::default()),
             pipelines: Arc::new(super::Registry::default()),
+            vault: self.store.clone(),
         };
         let works = Works { metrics: Metrics::default(), ..self.works.clone() };
         let opened = Opened::open(&self.configuration.pipelines["prices"], &works, &surroundings);

@@ -117,6 +117,31 @@ impl Fault {
         self.with(|inner| (inner.sentence, inner.detail, inner.cause) = (sentence, None, None))
     }
 
+    /// The same fault with `change` made of all its words, where that changes any; its cause is then left out.
+    #[must_use]
+    pub fn reworded(self, change: impl Fn(&str) -> String) -> Fault {
+        let said = self.sentence();
+        if change(&said) == said {
+            return self;
+        }
+        self.with(|inner| {
+            inner.sentence = change(&inner.sentence);
+            inner.detail = inner.detail.as_deref().map(&change);
+            inner.cause = None;
+        })
+    }
+
+    /// Its place, told from further out: `calls.stock, request.query.id`.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Fault {
+        self.with(|inner| {
+            inner.position = Some(match &inner.position {
+                Some(place) => format!("{outer}, {place}"),
+                None => outer.to_owned(),
+            });
+        })
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Fault {
         change(Arc::make_mut(&mut self.0));
         self
@@ -193,6 +218,15 @@ mod tests {
         let fault = Fault::refuse("HTTP-422", "answered 422").detail("no such customer: Ada");
         assert_eq!(fault.sentence(), "answered 422: no such customer: Ada");
         assert_eq!(fault.without_detail().sentence(), "answered 422");
+    }
+
+    #[test]
+    fn a_fault_can_be_reworded_and_its_place_told_from_further_out() {
+        let fault = Fault::refuse("X", "no key k3y").detail("k3y is wrong").at("request").within("calls.stock");
+        let hidden = fault.clone().reworded(|text| text.replace("k3y", "***"));
+        assert_eq!(hidden.to_string(), "X: no key ***: *** is wrong (calls.stock, request)");
+        assert_eq!(hidden.without_detail().sentence(), "no key ***");
+        assert_eq!(fault.reworded(str::to_owned).sentence(), "no key k3y: k3y is wrong");
     }
 
     #[test]

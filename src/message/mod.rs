@@ -1,5 +1,6 @@
 //! What travels: a message, its document, and the faults that can befall it.
 
+mod contained;
 mod fault;
 mod id;
 pub mod json;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+pub use contained::contained;
 pub use fault::{Fault, Next};
 pub use id::MessageId;
 pub use value::{Map, Number, Text, Value};

@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::process::{Work, decode, process};
+use super::process::{Routed, Work, decode, process, remembered};
 use super::{Configuration, Pipeline};
 use crate::codecs::Codec;
-use crate::config::{Files, Kind, Node, Problem, Reader, Setting, Shape, settings};
-use crate::formula::{Meta, Scope};
-use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::config::{Data, Files, Problem, Reader, Setting, Shape, settings};
+use crate::formula::{Meta, Scope, Tables};
+use crate::message::{Fault, Map, MessageId, Text, Value, contained};
 use crate::protocols::{Delivery, Prepared, Target};
-use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, World};
+use crate::steps::{Answer, Ask, Context, Effect, Group, GroupKey, Row, World};
 
 settings! {
     /// A test of a pipeline: given this message, expect these outputs.
@@ -33,7 +33,10 @@ settings! {
         at: Text = "2026-01-01T00:00:00Z",
         /// What lookups in durable tables return.
         answers: Vec<CaseAnswer>,
+        /// What connected systems answer, by destination: `$result` of its `remember:`, the same for every message.
+        results: Option<BTreeMap<Text, Data>>,
         /// What must come out: per destination, exactly these documents, in order. `dead` lists faults, `reply` is the answer.
+        /// With `results`, `remembered` lists what destinations remember: `{ table, row }`, or `{ code, what }` of a fault.
         expect: Data,
     }
 }
@@ -45,42 +48,6 @@ settings! {
         table: Text,
         /// The row it returns, for every key.
         returns: Data,
-    }
-}
-
-/// A document as written in YAML: no paths, no formulas.
-#[derive(Clone, Debug)]
-pub struct Data(Value);
-
-impl Setting for Data {
-    fn shape() -> Shape {
-        Shape::Template("a document as written")
-    }
-
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Data> {
-        Some(Data(match &node.kind {
-            Kind::Null => Value::Null,
-            Kind::Scalar { plain, .. } => {
-                let text = reader.text(node)?;
-                match text.as_str() {
-                    "true" if *plain => true.into(),
-                    "false" if *plain => false.into(),
-                    number if *plain => Value::number(number).unwrap_or(Value::Text(text)),
-                    _ => Value::Text(text),
-                }
-            }
-            Kind::List(items) => {
-                let items: Option<Vec<Value>> =
-                    items.iter().map(|item| Data::read(item, reader).map(|data| data.0)).collect();
-                items?.into()
-            }
-            Kind::Map { fields, .. } => {
-                let read =
-                    |(key, node): &(crate::config::Key, Node)| Some((key.name.clone(), Data::read(node, reader)?.0));
-                let fields: Option<Map> = fields.iter().map(read).collect();
-                fields?.into()
-            }
-        }))
     }
 }
 
@@ -209,6 +176,10 @@ async fn run(
         match outcome {
             Ok(processed) => {
                 for routed in processed.routed {
+                    if let Some(row) = world.remember(case, (&pipeline.name, id, time), &routed, &*configuration.tables)
+                    {
+                        actual.entry("remembered".into()).or_default().push(row);
+                    }
                     let out: Map = [("document", routed.document)].into_iter().collect();
                     actual.entry(routed.destination.name.clone()).or_default().push(out.into());
                 }
@@ -289,27 +260,6 @@ fn compare(expect: &Value, actual: &Map) -> Vec<String> {
     differences
 }
 
-/// Whether `expected` is contained in `actual`: maps field by field, lists whole, scalars equal.
-fn contained(expected: &Value, actual: &Value, path: &str, differences: &mut Vec<String>) {
-    match (expected, actual) {
-        (Value::Map(expected), Value::Map(actual)) => {
-            for (name, expected) in expected.iter() {
-                match actual.get(name) {
-                    Some(actual) => contained(expected, actual, &format!("{path}.{name}"), differences),
-                    None => differences.push(format!("{path}.{name}: expected {expected}, it is not there")),
-                }
-            }
-        }
-        (Value::List(expected), Value::List(actual)) if expected.len() == actual.len() => {
-            for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
-                contained(expected, actual, &format!("{path}[{index}]"), differences);
-            }
-        }
-        (expected, actual) if expected == actual => {}
-        (expected, actual) => differences.push(format!("{path}: expected {expected}, got {actual}")),
-    }
-}
-
 /// Stands in for a target: encodes, so that what cannot be written is seen, and delivers nothing.
 struct EncodeOnly(Arc<dyn Codec>);
 
@@ -347,6 +297,27 @@ impl CaseWorld {
 
     fn state(&self) -> std::sync::MutexGuard<'_, CaseState> {
         self.state.lock().expect("no code panics while holding a case's world")
+    }
+
+    /// What a destination remembers of a message and of the case's answer, as it is compared; later messages find it.
+    fn remember(
+        &self,
+        case: &Case,
+        (pipeline, parent, time): (&Text, MessageId, Timestamp),
+        routed: &Routed,
+        tables: &dyn Tables,
+    ) -> Option<Value> {
+        let to = &routed.destination;
+        let result = case.results.as_ref()?.get(&to.name)?.0.clone();
+        let of = (pipeline, parent.child(&to.name, routed.index), time);
+        let out: Map = match remembered(to.remember.as_ref()?, of, &routed.document, Some(result), tables, time) {
+            Ok(Row { table, key, row, .. }) => {
+                self.state().rows.insert((table.clone(), key), row.clone());
+                [("table", Value::Text(table)), ("row", row.into())].into_iter().collect()
+            }
+            Err(fault) => return Some(dead(&fault, Some(&to.name))),
+        };
+        Some(out.into())
     }
 
     /// Keeps what a message changed; a group it closed goes on after its step.

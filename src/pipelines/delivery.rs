@@ -16,12 +16,15 @@ use tracing::{Instrument, info, warn};
 
 use super::decide::{Decision, Rests, decide};
 use super::intake::dead_letter;
+use super::mask::People;
+use super::process::remembered;
 use super::stage::{settle_for_good, settler_ended};
 use super::{Condition, Destination, Pipeline, Works};
-use crate::message::{Fault, Text};
-use crate::protocols::{Delivery, Prepared, Target};
+use crate::message::{Fault, Text, Value, json};
+use crate::protocols::{Delivered, Delivery, Prepared, Target};
 use crate::queue::{Consumer, Entry, NewEntry};
-use crate::store::{Event, Hop, Retry, Settlement};
+use crate::steps::{Row, RowTemplate};
+use crate::store::{Event, Hop, Retry, RowWrite, Settlement};
 use crate::telemetry::{DestinationMetrics, PipelineMetrics};
 
 /// Outcomes waiting while others commit; together they are the next commit.
@@ -231,10 +234,7 @@ impl Shared {
     ) -> Verdict {
         let deliveries: Vec<Delivery> = entries.iter().map(as_delivery).collect();
         let timer = self.metrics.seconds.start_timer();
-        let outcomes = match deliveries.as_slice() {
-            [one] => vec![self.target.deliver(one).await],
-            all => self.target.deliver_all(all).await,
-        };
+        let outcomes = self.target.deliver_told(&deliveries).await;
         timer.observe_duration();
         let now = self.works.clock.now();
         let mut settlement = Settlement::default();
@@ -244,11 +244,9 @@ impl Shared {
         let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(unanswered));
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
             match outcome {
-                Ok(note) => {
+                Ok(delivered) => {
                     verdict.delivered = true;
-                    self.metrics.delivered.inc();
-                    settlement.hops.push(self.hop(&entry.entry, Event::Delivered, note, now));
-                    settlement.ended.push(entry.at);
+                    self.delivered(entry, delivered, &mut settlement, now);
                 }
                 Err(fault) => self.failed(entry, fault, pauses, &mut settlement, &mut verdict, now),
             }
@@ -257,6 +255,45 @@ impl Shared {
             verdict.lost = Some(settler_ended());
         }
         verdict
+    }
+
+    /// The end of a delivery, and what its destination remembers of it. A formula of `remember:` that fails changes nothing about
+    /// that: the peer has the message, and a repeat would give it a second one. The log tells it, and the journal its code.
+    fn delivered(&self, entry: Entry, delivered: Delivered, out: &mut Settlement, now: Timestamp) {
+        let Entry { at, entry, .. } = entry;
+        self.metrics.delivered.inc();
+        // What a peer answers often repeats what it was sent.
+        let detail = delivered.detail.filter(|_| self.pipeline.private.is_empty());
+        let mut notes: Vec<String> = delivered.note.into_iter().chain(detail).map(|note| note.to_string()).collect();
+        if let Some(remember) = &self.destination.remember {
+            match self.row(remember, &entry, delivered.result, now) {
+                Ok(row) => out.rows.push(row),
+                Err(fault) => {
+                    let fault =
+                        if self.pipeline.private.is_empty() { fault } else { hidden(&self.pipeline, &entry, fault) };
+                    warn!(message = %entry.message, code = fault.code(), "delivered, and its row is not remembered: {fault}");
+                    notes.push(format!("not remembered: {}", fault.code()));
+                }
+            }
+        }
+        let note = (!notes.is_empty()).then(|| notes.join(" ").into());
+        out.hops.push(self.hop(&entry, Event::Delivered, note, now));
+        out.ended.push(at);
+    }
+
+    /// The row that `remember:` makes of a document that was delivered, and of what the peer answered.
+    fn row(
+        &self,
+        remember: &RowTemplate,
+        entry: &NewEntry,
+        result: Option<Value>,
+        now: Timestamp,
+    ) -> Result<RowWrite, Fault> {
+        let document = json::read(&entry.body)
+            .map_err(|error| Fault::refuse("REMEMBER-DOCUMENT", "what was delivered is not JSON").cause(error))?;
+        let (of, tables) = ((&self.pipeline.name, entry.message, entry.time), &*self.works.tables);
+        let Row { table, key, row, until } = remembered(remember, of, &document, result, tables, now)?;
+        Ok(RowWrite { table, key, row, time: entry.time, until: Some(until) })
     }
 
     fn failed(
@@ -309,6 +346,14 @@ impl Shared {
             count: 1,
             track: Vec::new(),
         }
+    }
+}
+
+/// The fault without the data of people that the document holds.
+fn hidden(pipeline: &Pipeline, entry: &NewEntry, fault: Fault) -> Fault {
+    match json::read(&entry.body) {
+        Ok(document) => People::of(pipeline, &document).hide(fault),
+        Err(_) => fault,
     }
 }
 

@@ -117,7 +117,8 @@ impl Gate {
                 Err(fault) => Err(People::of(&self.pipeline, &document).hide(fault)),
             }
         });
-        let position = arrival.position.as_deref().filter(|_| !has_cursor);
+        // Whose cursor commits with each record repeats none: that memory can be spared.
+        let position = arrival.position.as_deref().filter(|_| !(has_cursor && self.pipeline.source.resumes()));
         match known {
             Ok((identity, document)) => {
                 let id = identity.id;
@@ -182,6 +183,7 @@ impl Gate {
             item: None,
             partner: None,
             connection: None,
+            locals: None,
             time: now,
             id: drawn,
             tables: &*self.works.tables,
@@ -381,6 +383,7 @@ pub(super) fn track(
         item: None,
         partner: None,
         connection: None,
+        locals: None,
         time: now,
         id,
         tables: &*works.tables,

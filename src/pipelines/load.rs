@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::Pipeline;
 use crate::config::{Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Severity, Span, parse};
+use crate::connectors::{self, Connectors};
 use crate::message::Text;
 use crate::steps::{CsvTables, TableNames, read_tables};
 
@@ -16,6 +17,7 @@ pub struct Configuration {
     pub folder: PathBuf,
     pub hub: HubSettings,
     pub tables: Arc<CsvTables>,
+    pub connectors: Arc<Connectors>,
     pub pipelines: BTreeMap<Text, Arc<Pipeline>>,
 }
 
@@ -58,12 +60,14 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let hub = read_hub(folder, &mut reader);
     let (tables, names) = read_tables(folder, &mut reader);
     reader.tables = Some(names.files.clone());
-    let pipelines = read_pipelines(folder, &mut reader, &names);
+    let connectors = connectors::load(folder, &mut reader);
+    let pipelines = read_pipelines(folder, &mut reader, &names, &connectors);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);
     let configuration = match (hub, pipelines) {
         (Some(hub), Some(pipelines)) if !failed => {
-            Some(Configuration { folder: folder.to_owned(), hub, tables: Arc::new(tables), pipelines })
+            let (tables, connectors) = (Arc::new(tables), Arc::new(connectors));
+            Some(Configuration { folder: folder.to_owned(), hub, tables, connectors, pipelines })
         }
         _ => None,
     };
@@ -107,6 +111,7 @@ fn read_pipelines(
     folder: &Path,
     reader: &mut Reader<'_>,
     tables: &TableNames,
+    connectors: &Connectors,
 ) -> Option<BTreeMap<Text, Arc<Pipeline>>> {
     let mut names: Vec<String> = std::fs::read_dir(folder.join("pipelines"))
         .map(|entries| {
@@ -120,7 +125,7 @@ fn read_pipelines(
     let mut whole = true;
     let mut pipelines = BTreeMap::new();
     for name in names {
-        match read_pipeline(folder, &name, reader, tables) {
+        match read_pipeline(folder, &name, reader, (tables, connectors)) {
             Some(pipeline) => drop(pipelines.insert(Text::from(name), Arc::new(pipeline))),
             None => whole = false,
         }
@@ -169,7 +174,12 @@ fn check_between(pipelines: &BTreeMap<Text, Arc<Pipeline>>, reader: &mut Reader<
     }
 }
 
-fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &TableNames) -> Option<Pipeline> {
+fn read_pipeline(
+    folder: &Path,
+    name: &str,
+    reader: &mut Reader<'_>,
+    (tables, connectors): (&TableNames, &Connectors),
+) -> Option<Pipeline> {
     let relative = Path::new("pipelines").join(name);
     let node = read_yaml(folder, &relative.join("pipeline.yaml"), reader)?;
     if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
@@ -179,7 +189,7 @@ fn read_pipeline(folder: &Path, name: &str, reader: &mut Reader<'_>, tables: &Ta
         return None;
     }
     reader.resolved = [0; 32];
-    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), tables)?;
+    let mut pipeline = Pipeline::read(name, &node, reader, &folder.join(&relative), tables, connectors)?;
     pipeline.revision = revision(&folder.join(&relative), &folder.join("config/tables"), &reader.resolved);
     Some(pipeline)
 }

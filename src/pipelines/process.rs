@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use super::mask::People;
 use super::{Destination, Pipeline};
-use crate::formula::{Meta, Tables};
+use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::protocols::{Prepared, Target};
-use crate::steps::{Context, Effect, World};
+use crate::steps::{Context, Effect, Row, RowTemplate, World};
 
 /// A message about to be processed.
 pub(super) struct Work<'a> {
@@ -113,6 +113,36 @@ async fn route(
         }
     }
     Ok((routed, effects))
+}
+
+/// The row that `remember:` of a destination makes of a document that was delivered as `id`, and of what its system answered.
+///
+/// # Errors
+/// As [`RowTemplate::render`].
+pub(super) fn remembered(
+    remember: &RowTemplate,
+    (pipeline, id, time): (&Text, MessageId, Timestamp),
+    document: &Value,
+    result: Option<Value>,
+    tables: &dyn Tables,
+    now: Timestamp,
+) -> Result<Row, Fault> {
+    let meta = Meta::of(pipeline, id, time);
+    let locals: Map = result.map(|result| ("result", result)).into_iter().collect();
+    let headers = Map::new();
+    let scope = Scope {
+        document,
+        headers: &headers,
+        meta: &meta,
+        item: None,
+        partner: None,
+        connection: None,
+        locals: Some(&locals),
+        time,
+        id,
+        tables,
+    };
+    remember.render(&scope, now)
 }
 
 /// A scalar as the text of a key; anything else as compact JSON, so that only equal values share a key.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::codecs::{self, Codec};
 use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Span, StructShape, choice, settings};
+use crate::connectors::{self, Connectors};
 use crate::formula::Template;
 use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
 use crate::queue::Sharing;
-use crate::steps::{self, Place as DocumentPlace, StepPlace, Steps, TableNames};
+use crate::steps::{self, Place as DocumentPlace, RowTemplate, StepPlace, Steps, TableNames};
 
 /// A pipeline, read and checked.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Destination {
     pub on_error: OnError,
     /// Deliveries under way at once.
     pub concurrency: usize,
+    /// What the destination's system answered goes into a durable table, in the commit that ends the delivery.
+    pub remember: Option<RowTemplate>,
 }
 
 /// A value people will search for.
@@ -222,7 +225,8 @@ pub fn shape() -> Shape {
 }
 
 fn source_shape() -> Shape {
-    protocols::source_shape(&codecs::format_fields())
+    let wire = protocols::source_shape(&codecs::format_fields());
+    Shape::Either(vec![wire, Shape::Struct(connectors::source_shape())])
 }
 
 fn destinations_shape() -> Shape {
@@ -233,8 +237,13 @@ fn destination_shape() -> Shape {
     let mut fields = DestinationHead::fields();
     let about = "What is done to each message for this destination only.";
     fields.push(Field { name: "steps", about, shape: steps::steps_shape, default: None, required: false });
+    let about = "What the system answered (`$result`) goes into a durable table, in the commit that ends the delivery. `$` is the \
+                 document that was delivered. A formula that fails leaves the row out and is told in the log and the journal: \
+                 the message has been delivered.";
+    let remember = Field { name: "remember", about, shape: RowTemplate::shape, default: None, required: false };
+    let connected = connectors::target_shape().and(fields.iter().cloned().chain([remember]).collect());
     fields.extend(codecs::format_fields());
-    protocols::target_shape(&fields)
+    Shape::Either(vec![protocols::target_shape(&fields), Shape::Struct(connected)])
 }
 
 impl Pipeline {
@@ -245,11 +254,12 @@ impl Pipeline {
         reader: &mut Reader<'_>,
         folder: &FilePath,
         tables: &TableNames,
+        connectors: &Connectors,
     ) -> Option<Pipeline> {
         let mut map = reader.map(node)?;
         let head: Option<PipelineHead> = map.flat(reader);
         let from = match map.node("from") {
-            Some(from) => read_source(from, reader),
+            Some(from) => read_source(from, reader, connectors),
             None => {
                 reader
                     .error(map.span.part(0, 1), "`from` is missing")
@@ -264,7 +274,11 @@ impl Pipeline {
         let defaults = head.as_ref().map_or_else(OnError::default, |head| OnError::of(head.on_error.as_ref()));
         let to = map.node("to");
         let destinations = match to {
-            Some(to) => read_destinations(to, reader, &Place { pipeline: name, folder, tables, defaults: &defaults }),
+            Some(to) => read_destinations(
+                to,
+                reader,
+                &Place { pipeline: name, folder, tables, connectors, defaults: &defaults },
+            ),
             None => Some(Vec::new()),
         };
         let from_span = map.node("from").map_or(map.span, |node| node.span.part(0, 1));
@@ -346,11 +360,21 @@ struct Place<'a> {
     pipeline: &'a str,
     folder: &'a FilePath,
     tables: &'a TableNames,
+    connectors: &'a Connectors,
     defaults: &'a OnError,
 }
 
-fn read_source(node: &Node, reader: &mut Reader<'_>) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
+fn read_source(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    connectors: &Connectors,
+) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
     let mut map = reader.map(node)?;
+    if map.node("connection").is_some() {
+        let source = connectors.read_source(&mut map, reader);
+        map.finish(reader);
+        return Some((source?, codecs::json_documents()));
+    }
     let source = protocols::read_source(&mut map, reader);
     let codec = codecs::read_format(&mut map, reader);
     map.finish(reader);
@@ -379,8 +403,14 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
         Some(node) => Steps::read(node, reader, &steps_place),
         None => Some(Steps::default()),
     };
-    let target = protocols::read_target(&mut map, reader);
-    let codec = codecs::read_format(&mut map, reader);
+    let (target, codec) = match map.node("connection") {
+        Some(_) => (place.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
+        None => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
+    };
+    let remember = match map.node("remember") {
+        Some(node) => Some(read_remember(node, map.node("connection").is_some(), reader, place.tables)?),
+        None => None,
+    };
     map.finish(reader);
     if let (Some(steps), Some(at)) = (&steps, node.field("steps"))
         && steps.has("aggregate")
@@ -403,7 +433,34 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
             then: head.then.unwrap_or(place.defaults.then),
         },
         concurrency: head.concurrency.clamp(1, 256) as usize,
+        remember,
     })
+}
+
+/// The `remember:` of a destination, which only a connected system answers.
+fn read_remember(node: &Node, connected: bool, reader: &mut Reader<'_>, tables: &TableNames) -> Option<RowTemplate> {
+    if !connected {
+        reader
+            .error(node.span.part(0, 1), "`remember` of a destination keeps what a connected system answered")
+            .label("this destination has no `connection`")
+            .help("write `remember` as a step, or name a `connection` and an `operation`");
+        return None;
+    }
+    let row = RowTemplate::read(node, reader, tables)?;
+    let mut strange = None;
+    row.paths(&mut |path| {
+        if ["$headers", "$partner", "$connection"].iter().any(|root| within(path.text(), root)) {
+            strange = Some(path.text().to_owned());
+        }
+    });
+    if let Some(path) = strange {
+        reader
+            .error(node.span.part(0, 1), format!("`{path}` is not kept until the delivery"))
+            .label("sees `$`, the document that was delivered, `$result` and `$meta`")
+            .help("put the value into the document, in `steps`");
+        return None;
+    }
+    Some(row)
 }
 
 /// A pipeline either answers its caller or sends somewhere.

@@ -25,6 +25,7 @@ use crate::codecs::Codec;
 use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
+use crate::store::Vault;
 
 /// The protocols a pipeline can name, in the order of the reference page.
 pub static ALL: &[&ProtocolKind] = &[&amqp::KIND, &file::KIND, &http::KIND, &raccord::KIND, &schedule::KIND];
@@ -89,6 +90,30 @@ pub struct Surroundings {
     pub routes: Arc<http::Routes>,
     /// The other pipelines, by name.
     pub pipelines: Arc<dyn Pipelines>,
+    /// Where secrets that change are kept.
+    pub vault: Arc<dyn Vault>,
+}
+
+impl Surroundings {
+    /// No hub around: for what asks a system by itself, a command or a case. Secrets that change are forgotten with it.
+    pub fn without_hub(clock: Clock, folder: PathBuf) -> Surroundings {
+        let vault = Arc::new(crate::store::MemoryVault::new(clock.clone()));
+        Surroundings {
+            clock,
+            folder,
+            routes: Arc::new(http::Routes::default()),
+            pipelines: Arc::new(NoPipelines),
+            vault,
+        }
+    }
+}
+
+struct NoPipelines;
+
+impl Pipelines for NoPipelines {
+    fn receiver(&self, _pipeline: &str) -> Option<Arc<dyn Receiver>> {
+        None
+    }
 }
 
 /// The hub's pipelines, as the `raccord` protocol sees them.
@@ -183,6 +208,17 @@ pub struct Delivery {
     pub attempt: u32,
 }
 
+/// What became of a message that its peer has for good.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivered {
+    /// For the journal: `201`.
+    pub note: Option<Text>,
+    /// What the peer said, in short. It may repeat what it was sent.
+    pub detail: Option<Text>,
+    /// What the peer answered, for `remember:` of the destination (`$result`).
+    pub result: Option<Value>,
+}
+
 #[async_trait]
 pub trait Target: Send + Sync {
     /// Encodes `scope.document` and evaluates the settings' formulas. Pure: it runs in the pipeline's stage, before the
@@ -199,6 +235,17 @@ pub trait Target: Send + Sync {
             outcomes.push(self.deliver(delivery).await);
         }
         outcomes
+    }
+
+    /// [`Target::deliver`] and [`Target::deliver_all`], with what the peer said of each message. Only a target whose peer says
+    /// more than that it has the message overrides this.
+    async fn deliver_told(&self, deliveries: &[Delivery]) -> Vec<Result<Delivered, Fault>> {
+        let outcomes = match deliveries {
+            [one] => vec![self.deliver(one).await],
+            all => self.deliver_all(all).await,
+        };
+        let told = |note| Delivered { note, ..Delivered::default() };
+        outcomes.into_iter().map(|outcome| outcome.map(told)).collect()
     }
 
     /// Most messages worth giving to `deliver_all`.

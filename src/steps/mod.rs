@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod beside;
+mod canonical;
 mod csv_tables;
 mod filter;
 mod log;
@@ -16,6 +17,7 @@ mod place;
 mod read;
 mod remember;
 mod run;
+mod schemas;
 mod set;
 mod split;
 mod tables;
@@ -34,11 +36,14 @@ use crate::config::{Node, Reader, Shape};
 use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value};
 
+pub use canonical::Canonical;
 pub use csv_tables::CsvTables;
 pub use manual::{FAULTS, manual};
 pub use place::Place;
 pub use read::steps_shape;
+pub use remember::{Row, RowTemplate};
 pub use run::Steps;
+pub use schemas::{DocumentSchema, Violations};
 pub use tables::{DurableTable, TableNames, key_text, read_tables};
 
 /// The verbs, in the order of the manual.
@@ -111,6 +116,7 @@ impl<'a> Context<'a> {
             item: None,
             partner: self.partner,
             connection: None,
+            locals: None,
             time: self.time,
             id: self.id,
             tables: self.tables,

@@ -1,10 +1,14 @@
 //! `remember`: into a durable table, where later messages find it.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::tables::{Columns, TableName};
-use super::{Answer, Context, Effect, Outcome, Step, StepPlace, key_text, kind};
+use super::{Answer, Context, Effect, Outcome, Step, StepPlace, TableNames, key_text, kind};
 use crate::clock::later;
-use crate::config::{Node, Reader, Setting, settings};
-use crate::formula::Template;
+use crate::config::{Node, Reader, Setting, Shape, settings};
+use crate::formula::{Path, Scope, Template};
 use crate::message::{Fault, Map, Text, Value};
 
 kind! {
@@ -35,34 +39,90 @@ settings! {
     }
 }
 
-#[derive(Debug)]
-struct Remember {
+/// A row of a durable table, as a map writes it: of the step, and of a destination's `remember:`.
+#[derive(Clone, Debug)]
+pub struct RowTemplate {
     table: Text,
     key: Vec<Text>,
-    retention: std::time::Duration,
+    retention: Duration,
     row: Vec<(Text, Template)>,
 }
 
+/// A row to write over the one with the same `key` ([`key_text`] of its key columns).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub table: Text,
+    pub key: Text,
+    pub row: Map,
+    pub until: Timestamp,
+}
+
+#[derive(Debug)]
+struct Remember(RowTemplate);
+
 fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<Box<dyn Step>> {
-    let Settings { table, row } = Settings::read(node, reader)?;
-    let Some(durable) = place.tables.durable.get(&table.name) else {
-        if place.tables.files.contains_key(&table.name) {
-            reader
-                .error(table.span, format!("table `{}` is a file, which only people write", table.name))
-                .label("expected a durable table")
-                .help("describe one in config/tables/<name>.yaml: key, columns, retention");
-        } else {
-            table.unknown(place.tables, reader);
+    let row = RowTemplate::read(node, reader, place.tables)?;
+    Some(Box::new(Remember(row)))
+}
+
+impl RowTemplate {
+    /// What may be written.
+    pub fn shape() -> Shape {
+        Settings::shape()
+    }
+
+    /// Reads `{ table, row }`, and reports a table that is not there or not durable, and columns it does not have.
+    pub fn read(node: &Node, reader: &mut Reader<'_>, tables: &TableNames) -> Option<RowTemplate> {
+        let Settings { table, row } = Settings::read(node, reader)?;
+        let Some(durable) = tables.durable.get(&table.name) else {
+            if tables.files.contains_key(&table.name) {
+                reader
+                    .error(table.span, format!("table `{}` is a file, which only people write", table.name))
+                    .label("expected a durable table")
+                    .help("describe one in config/tables/<name>.yaml: key, columns, retention");
+            } else {
+                table.unknown(tables, reader);
+            }
+            return None;
+        };
+        let key: Vec<&str> = durable.key.iter().map(Text::as_str).collect();
+        let all: Vec<&str> = durable.key.iter().chain(&durable.columns).map(Text::as_str).collect();
+        row.check(&all, &key, reader).then(|| {
+            let (key, retention) = (durable.key.clone(), durable.retention);
+            let row = row.values.into_iter().map(|(key, value)| (key.name, value)).collect();
+            RowTemplate { table: table.name, key, retention, row }
+        })
+    }
+
+    /// The row, kept from `from` on.
+    ///
+    /// # Errors
+    /// As [`Template::render`]; `REMEMBER-KEY` (refuse) for a key column that names nothing.
+    pub fn render(&self, scope: &Scope<'_>, from: Timestamp) -> Result<Row, Fault> {
+        let mut row = Map::with_capacity(self.row.len());
+        for (column, value) in &self.row {
+            if let Some(value) = value.render(scope)? {
+                row.insert(column.clone(), value);
+            }
         }
-        return None;
-    };
-    let key: Vec<&str> = durable.key.iter().map(Text::as_str).collect();
-    let all: Vec<&str> = durable.key.iter().chain(&durable.columns).map(Text::as_str).collect();
-    row.check(&all, &key, reader).then(|| {
-        let (key, retention) = (durable.key.clone(), durable.retention);
-        let row = row.values.into_iter().map(|(key, value)| (key.name, value)).collect();
-        Box::new(Remember { table: table.name, key, retention, row }) as Box<dyn Step>
-    })
+        let key = key_text(self.key.iter().map(|column| row.get(column).unwrap_or(&Value::Null)));
+        let key = key.ok_or_else(|| self.no_key())?;
+        Ok(Row { table: self.table.clone(), key, row, until: later(from, self.retention) })
+    }
+
+    /// Calls `see` with every path it reads.
+    pub fn paths<'t>(&'t self, see: &mut dyn FnMut(&'t Path)) {
+        self.row.iter().for_each(|(_, value)| value.paths(see));
+    }
+
+    fn no_key(&self) -> Fault {
+        let said = format!(
+            "a row of `{}` is named by {}, which must be texts, numbers or booleans",
+            self.table,
+            self.key.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
+        );
+        Fault::refuse("REMEMBER-KEY", said).at("row")
+    }
 }
 
 impl Step for Remember {
@@ -77,29 +137,9 @@ impl Step for Remember {
         _answers: Vec<Answer>,
         out: &mut Outcome,
     ) -> Result<(), Fault> {
-        let scope = context.scope(&document);
-        let mut row = Map::with_capacity(self.row.len());
-        for (column, value) in &self.row {
-            if let Some(value) = value.render(&scope)? {
-                row.insert(column.clone(), value);
-            }
-        }
-        let key = key_text(self.key.iter().map(|column| row.get(column).unwrap_or(&Value::Null)));
-        let key = key.ok_or_else(|| self.no_key())?;
-        let until = later(context.time, self.retention);
-        out.effects.push(Effect::Remember { table: self.table.clone(), key, row, until });
+        let Row { table, key, row, until } = self.0.render(&context.scope(&document), context.time)?;
+        out.effects.push(Effect::Remember { table, key, row, until });
         out.push(document)
-    }
-}
-
-impl Remember {
-    fn no_key(&self) -> Fault {
-        let said = format!(
-            "a row of `{}` is named by {}, which must be texts, numbers or booleans",
-            self.table,
-            self.key.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
-        );
-        Fault::refuse("REMEMBER-KEY", said).at("row")
     }
 }
 

@@ -1,24 +1,18 @@
 //! `validate`: is the document what was agreed?
 
-use jsonschema::{PatternOptions, ValidationError, Validator};
-use serde_json::Value as Json;
-
 use super::beside::open;
+use super::canonical;
+use super::schemas::{DocumentSchema, MAX_SCHEMA_BYTES, Violations};
 use super::{Answer, Context, Outcome, Step, StepPlace, kind};
-use crate::config::{FileId, Node, Reader, Setting, Shape, Span, settings};
+use crate::config::{Node, Reader, Setting, Shape, settings};
 use crate::formula::{Condition, Template};
-use crate::message::{Fault, Next, Number, Text, Value, json};
-
-/// Violations told of one document; the rest are counted.
-const MOST_TOLD: usize = 10;
-/// Largest schema file.
-const MAX_SCHEMA_BYTES: usize = 1 << 20;
+use crate::message::{Fault, Next, Value};
 
 kind! {
     /// Checks a document against a JSON Schema, against rules, or both; one that breaks them goes to dead letters.
     ///
     /// `schema` names a file beside the pipeline (drafts 4 to 2020-12; what its `$ref`s point to must be in the same file;
-    /// nothing is fetched). `rules` are conditions, each with the sentence to say where it does not hold. All violations of a
+    /// nothing is fetched), or a canonical document such as `canonical/order`, of `config/canonical/` or as shipped. `rules` are conditions, each with the sentence to say where it does not hold. All violations of a
     /// document are told at once, the first 10 with their paths and without the values, which may be people's data.
     ///
     /// A schema compares numbers to about 16 digits; for exact amounts write a rule.
@@ -36,7 +30,7 @@ kind! {
 settings! {
     /// What documents must be. At least one of the two.
     pub struct Settings {
-        /// A JSON Schema file beside the pipeline.
+        /// A JSON Schema file beside the pipeline, or a canonical document: `canonical/order`.
         schema: Option<SchemaFile>,
         /// Conditions that must hold: a list of `that`, the condition, and `otherwise`, the sentence for whoever repairs the document.
         rules: Vec<Rule>,
@@ -53,23 +47,27 @@ settings! {
     }
 }
 
-/// The name of a schema's file, which is opened once the step's place is known.
+/// That a schema is named: it is opened once the step's place is known.
 #[derive(Clone, Debug)]
-pub struct SchemaFile(Text);
+pub struct SchemaFile;
 
 impl Setting for SchemaFile {
     fn shape() -> Shape {
-        Shape::Text { what: "file beside the pipeline", pattern: None, example: "order.schema.json" }
+        Shape::Text {
+            what: "file beside the pipeline, or a canonical document",
+            pattern: None,
+            example: "canonical/order",
+        }
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<SchemaFile> {
-        reader.text(node).map(SchemaFile)
+        reader.text(node).map(|_| SchemaFile)
     }
 }
 
 #[derive(Debug)]
 struct Validate {
-    schema: Option<(Text, Validator)>,
+    schema: Option<DocumentSchema>,
     rules: Vec<Rule>,
 }
 
@@ -84,35 +82,20 @@ fn read(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<B
         return None;
     }
     let schema = match schema {
-        Some(SchemaFile(name)) => Some((name, validator??)),
+        Some(_) => Some(validator??),
         None => None,
     };
     Some(Box::new(Validate { schema, rules }))
 }
 
-fn read_schema(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<Validator> {
-    let file = open(node, reader, place, MAX_SCHEMA_BYTES)?;
-    let text = reader.files.text(file);
-    let schema = match json::read(text.as_bytes()) {
-        Ok(schema) => to_json(&schema),
-        Err(error) => {
-            let span = span_of(file, &text, error.line, error.column);
-            reader.error(span, format!("not JSON: {}", error.what)).label("here");
-            return None;
-        }
-    };
-    // `regex` takes time in proportion to the text, whatever the pattern; the other engine can be made to hang.
-    let options =
-        jsonschema::options().offline().should_validate_formats(true).with_pattern_options(PatternOptions::regex());
-    match options.build(&schema) {
-        Ok(validator) => Some(validator),
-        Err(error) => {
-            let place = path_of(error.instance_path().as_str());
-            let said = format!("`{}` is not a JSON Schema: {error}", node.text().unwrap_or_default());
-            reader.error(node.span, said).label(format!("at `{place}` of the schema"));
-            None
-        }
+fn read_schema(node: &Node, reader: &mut Reader<'_>, place: &StepPlace<'_>) -> Option<DocumentSchema> {
+    let named = node.text()?;
+    if let Some(name) = canonical::named(named) {
+        // A pipeline's folder is `pipelines/NAME` of the hub's.
+        return canonical::open(&place.folder.join("../.."), name, node.span, reader);
     }
+    let file = open(node, reader, place, MAX_SCHEMA_BYTES)?;
+    DocumentSchema::compile(named, file, Some(node.span), reader)
 }
 
 impl Step for Validate {
@@ -124,11 +107,11 @@ impl Step for Validate {
         out: &mut Outcome,
     ) -> Result<(), Fault> {
         let mut broken = Violations::default();
-        if let Some((_, validator)) = &self.schema {
-            broken.of_schema(validator, &document);
+        if let Some(schema) = &self.schema {
+            broken.of_schema(schema, &document);
         }
         self.check_rules(&document, context, &mut broken)?;
-        match broken.fault(self.schema.as_ref().map(|(name, _)| name)) {
+        match fault(&broken, self.schema.as_ref()) {
             Some(fault) => Err(fault),
             None => out.push(document),
         }
@@ -158,110 +141,20 @@ impl Validate {
     }
 }
 
-/// What is wrong with a document: path and sentence of the first few, and how many there are.
-#[derive(Default)]
-struct Violations {
-    told: Vec<(String, String)>,
-    count: usize,
-    /// How many of them are the schema's.
-    schema: usize,
-}
-
-impl Violations {
-    fn of_schema(&mut self, validator: &Validator, document: &Value) {
-        let json = to_json(document);
-        // The quick question first: most documents are valid.
-        if validator.is_valid(&json) {
-            return;
+fn fault(broken: &Violations, schema: Option<&DocumentSchema>) -> Option<Fault> {
+    let first = broken.told.first()?.0.clone();
+    let text = broken.sentences();
+    let fault = match schema.filter(|_| broken.schema > 0) {
+        Some(schema) => {
+            Fault::refuse("VALIDATE-SCHEMA", format!("the document does not match {}: {text}", schema.name))
         }
-        for error in validator.iter_errors(&json) {
-            self.schema += 1;
-            self.add(path_of(error.instance_path().as_str()), sentence(&error));
-        }
-    }
-
-    fn add(&mut self, place: String, said: String) {
-        self.count += 1;
-        if self.told.len() < MOST_TOLD {
-            self.told.push((place, said));
-        }
-    }
-
-    fn fault(self, schema: Option<&Text>) -> Option<Fault> {
-        let first = self.told.first()?.0.clone();
-        let told: Vec<String> = self.told.iter().map(|(place, said)| format!("{place}: {said}")).collect();
-        let mut text = told.join("; ");
-        if self.count > MOST_TOLD {
-            text.push_str(&format!("; and {} more", self.count - MOST_TOLD));
-        }
-        let fault = match schema.filter(|_| self.schema > 0) {
-            Some(name) => Fault::refuse("VALIDATE-SCHEMA", format!("the document does not match {name}: {text}")),
-            None => Fault::refuse("VALIDATE-RULE", format!("the document breaks a rule: {text}")),
-        };
-        Some(fault.at(first))
-    }
-}
-
-/// What the schema says, without the values.
-fn sentence(error: &ValidationError<'_>) -> String {
-    error.masked_with("the value").to_string()
-}
-
-/// A JSON Pointer (RFC 6901) as a path: `/lines/3/price` → `$.lines[3].price`.
-fn path_of(pointer: &str) -> String {
-    let mut path = "$".to_owned();
-    for part in pointer.split('/').skip(1) {
-        let name = part.replace("~1", "/").replace("~0", "~");
-        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
-            path.push_str(&format!("[{name}]"));
-        } else if name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-            path.push_str(&format!(".{name}"));
-        } else {
-            path.push_str(&format!("['{name}']"));
-        }
-    }
-    path
-}
-
-/// The document as the schema library reads it: numbers that are not whole as binary floating point, which is why a
-/// document is only looked at in this shape and never goes on in it.
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => Json::Bool(*flag),
-        Value::Number(number) => Json::Number(json_number(number)),
-        Value::Text(text) => Json::String(text.to_string()),
-        Value::List(items) => Json::Array(items.iter().map(to_json).collect()),
-        Value::Map(map) => Json::Object(map.iter().map(|(name, value)| (name.to_string(), to_json(value))).collect()),
-    }
-}
-
-fn json_number(number: &Number) -> serde_json::Number {
-    if let Number::Decimal(decimal) = number
-        && decimal.is_integer()
-    {
-        let whole = decimal.trunc();
-        if let Ok(whole) = i64::try_from(whole) {
-            return whole.into();
-        }
-        if let Ok(whole) = u64::try_from(whole) {
-            return whole.into();
-        }
-    }
-    // A number beyond the range of floating point is a very large one.
-    let float: f64 = number.to_string().parse().unwrap_or(f64::MAX);
-    serde_json::Number::from_f64(float.clamp(f64::MIN, f64::MAX)).unwrap_or_else(|| 0.into())
-}
-
-fn span_of(file: FileId, text: &str, line: usize, column: usize) -> Span {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let at = (start + column.saturating_sub(1)).min(text.len()) as u32;
-    Span { file, start: at, end: at }
+        None => Fault::refuse("VALIDATE-RULE", format!("the document breaks a rule: {text}")),
+    };
+    Some(fault.at(first))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::steps::check::{check, refused};
 
     #[test]
@@ -285,6 +178,20 @@ mod tests {
             r#"{"number":"1","lines":[{"qty":1,"price":0.105}]}"#,
             "VALIDATE-SCHEMA (steps[0] validate, $.lines[0].price)",
         );
+    }
+
+    #[test]
+    fn a_canonical_document_is_named_without_its_file() {
+        let step = "- validate: { schema: canonical/stock }";
+        let good = r#"{"gtin":"3012345678900","gln":"3012345000015","available":-2,"at":"2026-11-02T09:00:00Z"}"#;
+        check(step, good, good);
+        check(
+            step,
+            r#"{"gtin":"3012345678900","location":"back","available":"2","at":"yesterday"}"#,
+            "VALIDATE-SCHEMA: the document does not match canonical/stock: $.available: the value is not of type \"number\"; \
+             $.at: the value is not a \"date-time\" (steps[0] validate, $.available)",
+        );
+        refused("- validate: { schema: canonical/ordre }", "unknown canonical document `ordre`; did you mean `order`?");
     }
 
     #[test]
@@ -326,22 +233,5 @@ mod tests {
         );
         refused("- validate: { shema: order.schema.json }", "1:15 unknown key `shema`; did you mean `schema`?");
         refused("- validate: { rules: [{ that: true }] }", "`otherwise` is missing");
-    }
-
-    #[test]
-    fn numbers_reach_the_schema() {
-        let number = |text: &str| json_number(&Number::read(text).expect(text)).to_string();
-        assert_eq!(number("1.10"), "1.1");
-        assert_eq!(number("2.00"), "2");
-        assert_eq!(number("-9223372036854775808"), "-9223372036854775808");
-        assert_eq!(number("18446744073709551615"), "18446744073709551615");
-        assert_eq!(number("1e400"), "1.7976931348623157e+308");
-        assert_eq!(number("-1e400"), "-1.7976931348623157e+308");
-    }
-
-    #[test]
-    fn pointers_are_shown_as_paths() {
-        assert_eq!(path_of(""), "$");
-        assert_eq!(path_of("/lines/3/unit price/a~1b"), "$.lines[3]['unit price']['a/b']");
     }
 }

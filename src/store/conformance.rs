@@ -26,6 +26,68 @@ pub async fn run<P: Place>(new_place: impl Fn() -> P) {
     a_group_gathers_and_closes_once(&new_place()).await;
     the_journal_tells_and_is_searched(&new_place()).await;
     what_is_past_its_time_is_forgotten(&new_place()).await;
+    a_secret_is_kept_over_its_version(&new_place()).await;
+    a_turn_at_a_secret_has_one_holder(&new_place()).await;
+}
+
+/// Long enough for a test, by any clock.
+const TURN: Duration = Duration::from_secs(3600);
+
+async fn a_secret_is_kept_over_its_version<P: Place>(place: &P) {
+    let mut engine = place.open().await;
+    let vault = &engine.store;
+    let keep = async |engine: &Engine, version: i64, value: &str| {
+        engine.store.keep("erp", "me", version, &Value::from(value)).await.expect("it can be written")
+    };
+    assert_eq!(vault.kept("erp").await.expect("it can be read"), Kept::default());
+    assert!(!keep(&engine, 0, "no turn was ever taken").await);
+    let mine = vault.take_turn("erp", "me", TURN).await.expect("it can be taken");
+    assert_eq!(mine, Some(Kept::default()));
+    assert!(keep(&engine, 0, "one\u{0}").await);
+    assert!(!keep(&engine, 0, "late").await, "the version is another");
+    drop(engine);
+    engine = place.open().await;
+    let kept = engine.store.kept("erp").await.expect("it can be read");
+    assert_eq!(kept, Kept { version: 1, value: Some("one\u{0}".into()) });
+    assert_eq!(format!("{kept:?}"), "version 1 of a secret");
+    assert!(keep(&engine, 1, "two").await);
+    assert!(!keep(&engine, 3, "early").await);
+    assert_eq!(engine.store.kept("erp").await.expect("it can be read"), Kept { version: 2, value: Some("two".into()) });
+    assert_eq!(engine.store.kept("crm").await.expect("it can be read"), Kept::default());
+}
+
+async fn a_turn_at_a_secret_has_one_holder<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let vault = &engine.store;
+    let take = async |holder: &str, lives: Duration| {
+        vault.take_turn("erp", holder, lives).await.expect("it can be asked").map(|kept| kept.version)
+    };
+    // Of many who ask at once, one has it.
+    let holders = ["a", "b", "c", "d"];
+    let asked = futures_util::future::join_all(holders.map(|holder| take(holder, TURN))).await;
+    let has = asked.iter().position(Option::is_some).expect("somebody has it");
+    assert_eq!(asked.iter().flatten().count(), 1, "{asked:?}");
+    let (mine, other) = (holders[has], holders[(has + 1) % 4]);
+    assert_eq!(take(mine, TURN).await, Some(0), "asking again is no harm");
+    assert_eq!(take(other, TURN).await, None);
+    vault.pass_on("erp", other).await.expect("it can be written");
+    assert_eq!(take(other, TURN).await, None, "only the holder passes it on");
+    vault.pass_on("erp", mine).await.expect("it can be written");
+    assert_eq!(take(other, TURN).await, Some(0));
+    // Keeping ends it.
+    assert!(vault.keep("erp", other, 0, &Value::from("one")).await.expect("it can be written"));
+    // One whose holder died ends with its time.
+    assert_eq!(take(mine, Duration::from_millis(200)).await, Some(1));
+    assert_eq!(take(other, TURN).await, None);
+    while take(other, TURN).await.is_none() {
+        place.clock().advance(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The former holder wakes: what it brings is kept, as nothing newer is, and the other's turn goes on.
+    assert!(vault.keep("erp", mine, 1, &Value::from("two")).await.expect("it can be written"));
+    assert_eq!(take("e", TURN).await, None);
+    assert!(!vault.keep("erp", other, 1, &Value::from("three")).await.expect("it can be written"));
+    assert_eq!(vault.kept("erp").await.expect("it can be read").value, Some("two".into()));
 }
 
 /// A place whose engine is a ledger too.

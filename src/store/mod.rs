@@ -15,6 +15,7 @@ mod repeats;
 #[cfg(test)]
 pub mod scenario;
 mod sqlite;
+mod vault;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use instances::{Alone, Fence, Hold, Instance, Instances};
 pub use ledger::{Beat, Claimed, Key, Lease, Ledger, Pulse};
 pub use postgres::open as open_postgres;
 pub use sqlite::{open, open_ledger as open_sqlite_ledger};
+pub use vault::{Kept, MemoryVault, Vault};
 
 /// Everything that becomes true at once, or not at all.
 #[derive(Clone, Debug, Default)]
@@ -261,7 +263,7 @@ pub struct DeadFilter {
 
 /// The contract of both engines: see `conformance`.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Vault + Send + Sync {
     /// Stores arrivals, and the cursor of their source, in one commit; answers each, in order, once it is on disk.
     ///
     /// # Errors

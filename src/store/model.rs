@@ -45,12 +45,14 @@ struct Kept {
 #[derive(Clone)]
 pub struct Model {
     disk: Arc<Mutex<Disk>>,
+    vault: Arc<MemoryVault>,
     clock: Clock,
 }
 
 impl Model {
     pub fn new() -> Model {
-        Model { disk: Arc::default(), clock: Clock::simulated(Timestamp::UNIX_EPOCH) }
+        let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
+        Model { disk: Arc::default(), vault: Arc::new(MemoryVault::new(clock.clone())), clock }
     }
 
     /// Gives a lease to somebody else.
@@ -290,6 +292,25 @@ impl Store for Model {
 
     async fn well(&self) -> Result<(), Fault> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Vault for Model {
+    async fn kept(&self, name: &str) -> Result<super::Kept, Fault> {
+        self.vault.kept(name).await
+    }
+
+    async fn take_turn(&self, name: &str, holder: &str, lives: Duration) -> Result<Option<super::Kept>, Fault> {
+        self.vault.take_turn(name, holder, lives).await
+    }
+
+    async fn keep(&self, name: &str, holder: &str, version: i64, value: &Value) -> Result<bool, Fault> {
+        self.vault.keep(name, holder, version, value).await
+    }
+
+    async fn pass_on(&self, name: &str, holder: &str) -> Result<(), Fault> {
+        self.vault.pass_on(name, holder).await
     }
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod change;
 mod destinations;
 mod groups;
+mod hooks;
 mod order;
 mod rows;
 

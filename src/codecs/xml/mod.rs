@@ -87,6 +87,21 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     Some(Arc::new(Xml { settings, lists }))
 }
 
+/// XML: what connected systems give and take.
+pub fn xml_documents(namespaces: Namespaces) -> Arc<dyn Codec> {
+    let settings = XmlSettings {
+        record: None,
+        lists: Vec::new(),
+        namespaces,
+        root: None,
+        indent: false,
+        declaration: true,
+        charset: Charset::Utf8,
+        max_record: Size(0),
+    };
+    Arc::new(Xml { lists: Lists::new(&settings.lists), settings })
+}
+
 impl Codec for Xml {
     fn decode(&self, bytes: &[u8]) -> Result<Value, Fault> {
         let text = charset::decode(bytes).map_err(|fault| fault.at("line 1"))?;

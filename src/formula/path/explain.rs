@@ -14,6 +14,7 @@ pub fn absent_root(root: Root) -> &'static str {
         Root::Outer => "`$outer` exists only in an `each` inside another `each`",
         Root::Partner => "this message has no partner",
         Root::Connection => "`$connection` exists only in a connector's manifest",
+        Root::Local(_) => "it exists only in a connector's manifest, where its page says",
         Root::Document | Root::Headers | Root::Meta => "it is not there",
     }
 }

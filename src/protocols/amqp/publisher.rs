@@ -107,6 +107,8 @@ impl Publisher {
                 }
                 Some(Ok(Confirmation::Nack(message))) => {
                     returned.extend(message);
+                    // RabbitMQ's channel may go on refusing after its queue has found another leader.
+                    well = false;
                     Err(Fault::retry("AMQP-NACK", "the broker could not keep the message"))
                 }
                 Some(Ok(Confirmation::NotRequested)) => {

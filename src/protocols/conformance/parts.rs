@@ -32,6 +32,7 @@ pub fn deliver_document(target: &dyn Target, number: u32, document: &Value) -> R
         item: None,
         partner: None,
         connection: None,
+        locals: None,
         time: Timestamp::UNIX_EPOCH,
         id,
         tables: &NoTables,
@@ -46,6 +47,7 @@ pub fn surroundings(folder: &Path) -> Surroundings {
         folder: folder.to_owned(),
         routes: Arc::new(http::Routes::default()),
         pipelines: Arc::new(NoPipelines),
+        vault: Arc::new(crate::store::MemoryVault::new(Clock::real())),
     }
 }
 

@@ -185,6 +185,7 @@ impl Lane {
             item: None,
             partner: None,
             connection: None,
+            locals: None,
             time: Timestamp::UNIX_EPOCH,
             id,
             tables: &NoTables,

@@ -121,6 +121,7 @@ impl Checkpointed for FileTarget {
             item: None,
             partner: None,
             connection: None,
+            locals: None,
             time: Timestamp::UNIX_EPOCH,
             id: MessageId::derive(&[source.as_bytes()]),
             tables: &NoTables,

@@ -248,6 +248,7 @@ pub fn around(folder: &Path) -> Surroundings {
         folder: folder.to_owned(),
         routes: Arc::new(http::Routes::default()),
         pipelines: Arc::new(NoPipelines),
+        vault: Arc::new(crate::store::MemoryVault::new(Clock::real())),
     }
 }
 

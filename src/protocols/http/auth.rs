@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::head::{HeaderText, text};
-use super::signature::Signature;
+use super::signature::{Doubt, Signature};
 use crate::config::{Secret, one_of, settings};
 use crate::message::{Fault, Text};
 
@@ -70,11 +70,14 @@ impl Auth {
         }
     }
 
-    /// Whether the signature over the raw body is right; `true` for all that is not a signature.
-    pub(super) fn admits_body(&self, headers: &HeaderMap, id: &str, body: &[u8], now: Timestamp) -> bool {
+    /// Whether the signature over the raw body is right; so is all that is not a signature.
+    ///
+    /// # Errors
+    /// As [`Signature::verify`].
+    pub(super) fn admits_body(&self, headers: &HeaderMap, id: &str, body: &[u8], now: Timestamp) -> Result<(), Doubt> {
         match self {
             Auth::Hmac(signature) => signature.verify(headers, id, body, now),
-            Auth::Basic(_) | Auth::Bearer(_) | Auth::ApiKey(_) => true,
+            Auth::Basic(_) | Auth::Bearer(_) | Auth::ApiKey(_) => Ok(()),
         }
     }
 

@@ -1,9 +1,12 @@
 //! One peer spoken to over HTTP: whatever comes back is an answer, or a fault that says what to do.
 
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::HeaderMap;
 use reqwest::{Certificate, ClientBuilder, Identity, Proxy, Request, StatusCode, redirect};
@@ -16,10 +19,24 @@ use crate::message::Fault;
 /// Connections to one peer, kept between requests.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    way: Way,
     clock: Clock,
     timeout: Duration,
     most: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Wire(reqwest::Client),
+    Here(Arc<dyn Peer>),
+}
+
+/// Stands for a peer in this process: recorded answers in the place of a network.
+#[async_trait]
+pub trait Peer: Send + Sync + Debug {
+    /// # Errors
+    /// As [`Client::send`].
+    async fn answer(&self, request: Request) -> Result<Answer, Fault>;
 }
 
 /// How to reach a peer.
@@ -72,7 +89,12 @@ impl Client {
             }
             Err(error) => return Err(misconfigured("the connection cannot be set up").cause(error)),
         };
-        Ok(Client { http, clock, timeout: settings.timeout, most: settings.max_response })
+        Ok(Client { way: Way::Wire(http), clock, timeout: settings.timeout, most: settings.max_response })
+    }
+
+    /// Asks `peer` instead of a network.
+    pub fn to(peer: Arc<dyn Peer>, clock: Clock) -> Client {
+        Client { way: Way::Here(peer), clock, timeout: Duration::ZERO, most: usize::MAX }
     }
 
     /// Sends a request and reads its answer, whatever its status.
@@ -81,9 +103,13 @@ impl Client {
     /// `reconnect`: the peer was not reached, so the request neither. `retry`: it was, and no whole answer came; the peer may
     /// have acted. `misconfigured`: certificates do not fit.
     pub async fn send(&self, request: Request) -> Result<Answer, Fault> {
+        let http = match &self.way {
+            Way::Wire(http) => http,
+            Way::Here(peer) => return peer.answer(request).await,
+        };
         let peer = peer(&request);
         let fault = |error| faults::of_error(error, &peer, self.timeout);
-        let mut response = self.http.execute(request).await.map_err(fault)?;
+        let mut response = http.execute(request).await.map_err(fault)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = BytesMut::new();
         let mut cut = false;

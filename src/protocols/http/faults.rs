@@ -69,19 +69,33 @@ impl Answer {
     pub fn excerpt(&self) -> String {
         readable(&String::from_utf8_lossy(&self.body[..self.body.len().min(4 * EXCERPT)]))
     }
+
+    /// The fault its status stands for, as [`super::Client::judge`]; none for 2xx.
+    pub fn fault(&self, now: Timestamp) -> Option<Fault> {
+        of_status(self, now)
+    }
+
+    /// How long the peer wants to be left alone: its `Retry-After`, at most an hour.
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        retry_after(&self.headers, now)
+    }
+
+    /// A wait as `Retry-After` writes it (RFC 9110 section 10.2.3): seconds, or a date by our own clock. At most an hour.
+    pub fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
+        let text = text.trim();
+        let delay = match text.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+                Duration::try_from(at.duration_since(now)).unwrap_or_default()
+            }
+        };
+        Some(delay.min(MOST_WAIT))
+    }
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date by our own clock.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let delay = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-            Duration::try_from(at.duration_since(now)).unwrap_or_default()
-        }
-    };
-    Some(delay.min(MOST_WAIT))
+    Answer::wait_of(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 /// The TLS error somewhere beneath `error`. An `io::Error` hides what it wraps from `source()`.

@@ -58,8 +58,13 @@ pub(super) fn keep(parts: &Parts, only: &[HeaderText], secret: Option<&HeaderNam
 
 /// The query parameters as a document: a name given several times holds a list.
 pub(super) fn query_document(parts: &Parts) -> Value {
+    form_document(parts.uri.query().unwrap_or_default())
+}
+
+/// The fields of a form (`application/x-www-form-urlencoded`) as a document: a name given several times holds a list.
+pub fn form_document(text: &str) -> Value {
     let mut map = Map::new();
-    for (name, value) in query(parts.uri.query().unwrap_or_default()) {
+    for (name, value) in query(text) {
         match map.get_mut(&name) {
             None => drop(map.insert(name, value)),
             Some(Value::List(items)) => items.push(value.into()),

@@ -22,11 +22,12 @@ mod tests;
 use std::sync::{Arc, Once};
 
 pub use auth::{ApiKey, Auth, Basic, Bearer};
-pub use client::{Answer, Client, ClientSettings};
-pub use head::HeaderText;
+pub use client::{Answer, Client, ClientSettings, Peer};
+pub use head::{HeaderText, form_document};
 pub use routes::{Handler, Limits, Mounted, Routes};
-pub use settings::{HttpSource, HttpTarget, ProxyAddress, Tls};
-pub use signature::Signature;
+pub use settings::{AcceptedStatus, Door, HttpSource, HttpTarget, ProxyAddress, RoutePath, SourceMethod, Tls};
+pub use signature::{Algorithm, Encoding, Signature, Signed, SignedTime};
+pub use source::{Answered, Hook, hooked};
 
 use super::{ProtocolKind, SourceKind, SourceSettings, TargetKind, TargetSettings};
 use crate::config::{MapReader, Reader, Settings};

@@ -178,10 +178,15 @@ impl HttpSource {
         }
     }
 
+    /// What is wrong with the proof it asks for.
+    pub fn problem(&self) -> Option<&'static str> {
+        self.auth().and_then(Auth::problem)
+    }
+
     /// Reports what is wrong with fields taken together.
     pub(super) fn check(&self, map: &mut MapReader<'_>, reader: &mut Reader<'_>) {
         let mut at = |name: &'static str| map.node(name).map_or(map.span, |node| node.span);
-        if let Some(said) = self.auth().and_then(Auth::problem) {
+        if let Some(said) = self.problem() {
             reader.error(at("auth"), said);
         }
         if self.auth.is_none() {

@@ -1,5 +1,6 @@
 //! Signatures (HMAC) over a body, made and verified.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName};
@@ -92,21 +93,65 @@ struct Subject<'a> {
     id: &'a str,
 }
 
+/// Why a signature does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// No header holds one.
+    Missing,
+    /// No header holds the time of signing, or it is no time.
+    NoTime,
+    /// It was made over something else, or with another secret.
+    Wrong,
+    /// It is right, and was made so many seconds before the hub's own time (after it, where negative).
+    Time { seconds: i64 },
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doubt::Missing => f.write_str("no header holds a signature"),
+            Doubt::NoTime => f.write_str("no header holds the time of signing"),
+            Doubt::Wrong => f.write_str("the signature was made over something else, or with another secret"),
+            Doubt::Time { seconds } => {
+                let (apart, side) = (seconds.unsigned_abs(), if *seconds < 0 { "ahead of" } else { "behind" });
+                write!(
+                    f,
+                    "the signature is right, and its time is {apart} s {side} the hub's clock: one of the two clocks is wrong, or \
+                     somebody sends a recording"
+                )
+            }
+        }
+    }
+}
+
 impl Signature {
-    /// Whether one of the signatures in `headers` was made over this body with the secret.
-    pub(super) fn verify(&self, headers: &HeaderMap, id: &str, body: &[u8], now: Timestamp) -> bool {
-        let timestamp = match self.timestamp.as_ref().map(|signed| signed.read(headers, now)) {
-            None => "",
-            Some(Some(text)) => text,
-            Some(None) => return false,
+    /// Whether one of the signatures in `headers` was made over this body with the secret, now.
+    ///
+    /// # Errors
+    /// What is wrong, for the log of the hub: the sender is not told.
+    pub(super) fn verify(&self, headers: &HeaderMap, id: &str, body: &[u8], now: Timestamp) -> Result<(), Doubt> {
+        let time = match self.timestamp.as_ref().map(|signed| signed.read(headers)) {
+            None => None,
+            Some(Some(time)) => Some(time),
+            Some(None) => return Err(Doubt::NoTime),
         };
-        let subject = Subject { body, timestamp, id };
-        [Some(&self.secret), self.previous.as_ref()].into_iter().flatten().any(|secret| {
+        if values(headers, &self.header.0, &self.prefix).next().is_none() {
+            return Err(Doubt::Missing);
+        }
+        let subject = Subject { body, timestamp: time.map_or("", |(text, _)| text), id };
+        let right = [Some(&self.secret), self.previous.as_ref()].into_iter().flatten().any(|secret| {
             let right = self.mac(secret, &subject);
             values(headers, &self.header.0, &self.prefix)
                 .filter_map(|given| self.encoding.decode(given))
                 .any(|given| bool::from(given.ct_eq(&right)))
-        })
+        });
+        match (right, time, &self.timestamp) {
+            (false, ..) => Err(Doubt::Wrong),
+            (true, Some((_, at)), Some(signed)) if now.duration_since(at).unsigned_abs() > signed.tolerance => {
+                Err(Doubt::Time { seconds: now.as_second().saturating_sub(at.as_second()) })
+            }
+            (true, ..) => Ok(()),
+        }
     }
 
     /// The headers that sign a request.
@@ -150,8 +195,8 @@ impl Signature {
 }
 
 impl SignedTime {
-    /// The time's text, where it is near enough to `now`.
-    fn read<'h>(&self, headers: &'h HeaderMap, now: Timestamp) -> Option<&'h str> {
+    /// The time's text, and the time.
+    fn read<'h>(&self, headers: &'h HeaderMap) -> Option<(&'h str, Timestamp)> {
         let text = values(headers, &self.header.0, &self.prefix).next()?;
         let at = match text.parse::<i64>() {
             // Seconds reach this number in the year 5138.
@@ -159,8 +204,7 @@ impl SignedTime {
             Ok(number) => Timestamp::from_second(number).ok()?,
             Err(_) => text.parse().ok()?,
         };
-        let apart = now.duration_since(at).unsigned_abs();
-        (apart <= self.tolerance).then_some(text)
+        Some((text, at))
     }
 }
 
@@ -178,7 +222,8 @@ impl Signed {
         mac.finalize().into_bytes().to_vec()
     }
 
-    fn parse(text: &str) -> Option<Signed> {
+    /// `{timestamp}.{body}`; `None` where a placeholder is not known.
+    pub fn parse(text: &str) -> Option<Signed> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {

@@ -1,6 +1,7 @@
 //! Webhooks in: a request is answered once its message is stored.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,12 +16,14 @@ use tokio::select;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use super::answers::{closing, come_back, problem, refused, told, with};
 use super::body::{BodyError, Budget, collect};
 use super::head;
 use super::routes::{Handler, Routes};
 use super::settings::{HttpSource, Reply};
+use super::signature::Doubt;
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::formula::{Meta, Scope, Tables};
@@ -42,14 +45,7 @@ impl SourceSettings for HttpSource {
         codec: Arc<dyn Codec>,
         surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, Fault> {
-        Ok(Box::new(Webhook {
-            settings: self.clone(),
-            pipeline: pipeline.to_owned(),
-            codec,
-            clock: surroundings.clock.clone(),
-            routes: surroundings.routes.clone(),
-            begun: None,
-        }))
+        Ok(Box::new(webhook(self.clone(), pipeline, codec, surroundings, None)))
     }
 
     fn replies(&self) -> bool {
@@ -65,6 +61,58 @@ impl SourceSettings for HttpSource {
     }
 }
 
+/// What a source built on this one says to its senders.
+pub trait Hook: Send + Sync {
+    /// The answer to a question that is answered at once, before anything is stored (a sender that asks whether this path is
+    /// really the hub's); `None` for a message.
+    ///
+    /// The sender of a POST has proved who it is. A GET, whose question are its query parameters, comes without a signature:
+    /// nothing is stored, and the answer should hold nothing that the question did not.
+    ///
+    /// # Errors
+    /// The sender hears that its question cannot be answered.
+    fn challenge(&self, body: &[u8], headers: &Map, query: Option<&Value>) -> Result<Option<Answered>, Fault>;
+
+    /// What a sender hears once its messages have been taken, dead letters among them: sending them again is of no use.
+    fn status(&self) -> StatusCode;
+}
+
+/// The answer to a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub content_type: &'static str,
+    pub body: Bytes,
+}
+
+/// A source of these settings, whose senders hear what `hook` says.
+pub fn hooked(
+    settings: HttpSource,
+    pipeline: &str,
+    codec: Arc<dyn Codec>,
+    surroundings: &Surroundings,
+    hook: Arc<dyn Hook>,
+) -> Box<dyn Source> {
+    Box::new(webhook(settings, pipeline, codec, surroundings, Some(hook)))
+}
+
+fn webhook(
+    settings: HttpSource,
+    pipeline: &str,
+    codec: Arc<dyn Codec>,
+    surroundings: &Surroundings,
+    hook: Option<Arc<dyn Hook>>,
+) -> Webhook {
+    Webhook {
+        settings,
+        pipeline: pipeline.to_owned(),
+        codec,
+        clock: surroundings.clock.clone(),
+        routes: surroundings.routes.clone(),
+        hook,
+        begun: None,
+    }
+}
+
 /// A path of the listener whose requests become messages.
 struct Webhook {
     settings: HttpSource,
@@ -72,6 +120,7 @@ struct Webhook {
     codec: Arc<dyn Codec>,
     clock: Clock,
     routes: Arc<Routes>,
+    hook: Option<Arc<dyn Hook>>,
     /// The path, where it was taken before the run.
     begun: Option<(super::Mounted, TaskTracker)>,
 }
@@ -112,8 +161,11 @@ impl Webhook {
     fn entrance(&self, receiver: Arc<dyn Receiver>, stop: CancellationToken) -> Arc<Entrance> {
         Arc::new(Entrance {
             settings: self.settings.clone(),
+            pipeline: self.pipeline.clone(),
             codec: self.codec.clone(),
             clock: self.clock.clone(),
+            hook: self.hook.clone(),
+            doubted: AtomicI64::new(i64::MIN),
             receiver,
             bodies: self.routes.bodies.clone(),
             requests: TaskTracker::new(),
@@ -140,8 +192,12 @@ impl Webhook {
 /// What stands on the path: shared by all requests of it.
 struct Entrance {
     settings: HttpSource,
+    pipeline: String,
     codec: Arc<dyn Codec>,
     clock: Clock,
+    hook: Option<Arc<dyn Hook>>,
+    /// The second in which a proof was last told to be wrong.
+    doubted: AtomicI64,
     receiver: Arc<dyn Receiver>,
     bodies: Arc<Budget>,
     requests: TaskTracker,
@@ -163,6 +219,15 @@ type Refusal = Box<Response>;
 impl Entrance {
     /// One request, from its head to its answer. What is refused early is refused before its body is read.
     async fn take(&self, parts: Parts, body: Incoming) -> Result<Response, Refusal> {
+        if let Some(hook) = self.hook.as_ref().filter(|_| parts.method == Method::GET) {
+            let headers = self.headers(&parts).unwrap_or_default();
+            let answered = hook.challenge(&[], &headers, Some(&head::query_document(&parts)));
+            let none =
+                || problem(StatusCode::METHOD_NOT_ALLOWED, "HTTP-405", "this is no question that is answered here");
+            return Ok(closing(
+                answered.map_or_else(|fault| refused(&fault), |answered| answered.map_or_else(none, answer)),
+            ));
+        }
         self.check_head(&parts)?;
         let position = self.position(&parts)?;
         let mut held = self.bodies.hold();
@@ -179,15 +244,24 @@ impl Entrance {
             }
         };
         let id = position.as_deref().unwrap_or_default();
-        if let Some(auth) = self.settings.auth()
-            && !auth.admits_body(&parts.headers, id, &body, self.clock.now())
-        {
-            return Err(self.unauthorized().into());
+        if let Some(auth) = self.settings.auth() {
+            let admitted = auth.admits_body(&parts.headers, id, &body, self.clock.now());
+            admitted.map_err(|doubt| {
+                self.tell(&doubt);
+                self.unauthorized()
+            })?;
         }
         let Some(headers) = self.headers(&parts) else {
             let large = problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HTTP-431", "the headers are too large");
             return Err(large.into());
         };
+        if let Some(hook) = &self.hook {
+            match hook.challenge(&body, &headers, None) {
+                Ok(None) => {}
+                Ok(Some(answered)) => return Ok(answer(answered)),
+                Err(fault) => return Err(refused(&fault).into()),
+            }
+        }
         let mut arrival = Arrival { body, document: None, headers, position, fault: None };
         if let Some(reply) = &self.settings.reply {
             if parts.method == Method::GET {
@@ -204,6 +278,7 @@ impl Entrance {
             received
         });
         match receiving.await {
+            Ok(Ok(_)) if let Some(hook) = &self.hook => Ok(with(hook.status(), &[], Body::empty())),
             // What could not be read is read once more: only the cause is missing here.
             Ok(Ok(receipts)) => Ok(told(receipts.first(), self.settings.status, || self.codec.decode(&body).err())),
             Ok(Err(fault)) => Err(refused(&fault).into()),
@@ -253,6 +328,18 @@ impl Entrance {
     fn headers(&self, parts: &Parts) -> Option<Map> {
         let secret = self.settings.auth().and_then(|auth| auth.secret_header());
         head::keep(parts, &self.settings.headers, secret)
+    }
+
+    /// Why a proof does not hold, for whoever joins the sender: at most once a second, as anybody may send.
+    fn tell(&self, doubt: &Doubt) {
+        let second = self.clock.now().as_second();
+        if self.doubted.swap(second, Ordering::Relaxed) != second {
+            warn!(
+                pipeline = self.pipeline,
+                path = self.settings.path.0.as_str(),
+                "a request is refused (401): {doubt}"
+            );
+        }
     }
 
     fn unauthorized(&self) -> Response {
@@ -309,6 +396,7 @@ impl Entrance {
             item: None,
             partner: None,
             connection: None,
+            locals: None,
             time: self.clock.now(),
             id,
             tables: &NoTables,
@@ -321,6 +409,11 @@ impl Entrance {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.codec.content_type()));
         response
     }
+}
+
+fn answer(answered: Answered) -> Response {
+    let named = [(CONTENT_TYPE, HeaderValue::from_static(answered.content_type))];
+    with(StatusCode::OK, &named, Body::from(answered.body))
 }
 
 /// A fallback must not fail, so it reads no table.

@@ -196,6 +196,7 @@ mod tests {
                 item: None,
                 partner: None,
                 connection: None,
+                locals: None,
                 time: jiff::Timestamp::UNIX_EPOCH,
                 id: id.child("stock", depth),
                 tables: &NoTables,

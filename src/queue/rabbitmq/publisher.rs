@@ -103,6 +103,9 @@ struct Press {
     unconfirmed: usize,
     metrics: BrokerMetrics,
     channel: Option<Arc<Channel>>,
+    /// The broker refused a message on this channel. It may do so for as long as the channel lives: RabbitMQ's channel remembers
+    /// where the leader of a quorum queue was when it first published there.
+    refused: bool,
     window: Window,
     bytes: usize,
     /// Calls with a letter that has no answer yet.
@@ -158,6 +161,7 @@ impl Press {
             unconfirmed: unconfirmed.max(1),
             metrics,
             channel: None,
+            refused: false,
             window: Window::default(),
             bytes: 0,
             open: HashMap::default(),
@@ -241,10 +245,10 @@ impl Press {
 
     /// A channel for confirms, or an answer to the call that wants one.
     async fn make_ready(&mut self, calls: &mut mpsc::Receiver<Call>) {
-        if self.channel.as_ref().is_some_and(|channel| channel.status().connected()) {
+        if !self.refused && self.channel.as_ref().is_some_and(|channel| channel.status().connected()) {
             return;
         }
-        self.channel = None;
+        (self.channel, self.refused) = (None, false);
         let opened = async {
             let channel = self.link.channel().await?;
             match timeout(ANSWER_WITHIN, channel.confirm_select(ConfirmSelectOptions::default())).await {
@@ -268,7 +272,7 @@ impl Press {
     /// Hands as many letters to the channel as the window has room for.
     fn send(&mut self) {
         let Some(channel) = self.channel.clone() else { return };
-        if !self.doubtful.is_empty() || self.link.blocked() {
+        if !self.doubtful.is_empty() || self.refused || self.link.blocked() {
             return;
         }
         while let Some(sending) = &mut self.sending {
@@ -344,7 +348,10 @@ impl Press {
             None => match &one.result {
                 Ok(Confirmation::Ack(None)) => Ok(()),
                 Ok(Confirmation::Ack(Some(_))) => return self.doubtful.push(one),
-                Ok(Confirmation::Nack(_)) => Err(Fault::retry("AMQP-NACK", "the broker refused the message")),
+                Ok(Confirmation::Nack(_)) => {
+                    self.refused = true;
+                    Err(Fault::retry("AMQP-NACK", "the broker refused the message"))
+                }
                 Ok(Confirmation::NotRequested) | Err(_) => Err(unconfirmed()),
             },
         };

@@ -112,8 +112,25 @@ pub struct Subscription {
 
 struct Open {
     channel: Channel,
-    consumer: Consumer,
+    /// Taken by whoever closes the channel.
+    consumer: Option<Consumer>,
     prefetch: u16,
+}
+
+/// One that nobody took (its subscription ended while it was being opened): the channel is closed before its consumer goes.
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let (Some(consumer), Ok(runtime)) = (self.consumer.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(give_back(self.channel.clone(), Some(consumer)));
+        }
+    }
+}
+
+/// Closes a channel, which gives back what it holds, and only then lets its consumer go: dropped before, it would be cancelled,
+/// and of a single active consumer the next one begin before that.
+async fn give_back(channel: Channel, consumer: Option<Consumer>) {
+    let _ = timeout(ANSWER_WITHIN, channel.close(200, "OK".into())).await;
+    drop(consumer);
 }
 
 impl Source {
@@ -147,9 +164,13 @@ impl Source {
             channel.basic_consume(self.name.clone(), ShortString::default(), options, FieldTable::default()).await
         };
         match timeout(ANSWER_WITHIN, consume).await {
-            Ok(Ok(consumer)) => Ok(Open { channel, consumer, prefetch }),
+            Ok(Ok(consumer)) => Ok(Open { channel, consumer: Some(consumer), prefetch }),
             Ok(Err(error)) => Err(fault_of(&error)),
-            Err(_) => Err(gone("the broker did not answer in time")),
+            Err(_) => {
+                // It may have begun to consume all the same.
+                give_back(channel, None).await;
+                Err(gone("the broker did not answer in time"))
+            }
         }
     }
 }
@@ -177,12 +198,12 @@ impl Deliveries for Subscription {
                 self.resizing = None;
                 continue;
             }
-            let Some(open) = &mut self.open else { return Err(gone("the subscription is over")) };
-            let first = open.consumer.next().await;
+            let Some(consumer) = self.consumer() else { return Err(gone("the subscription is over")) };
+            let first = consumer.next().await;
             let mut batch = Vec::new();
             self.take(first, &mut batch);
             while batch.len() < MOST && self.ended.is_none() {
-                let next = self.open.as_mut().and_then(|open| open.consumer.next().now_or_never());
+                let next = self.consumer().and_then(|consumer| consumer.next().now_or_never());
                 let Some(next) = next else { break };
                 self.take(next, &mut batch);
             }
@@ -199,6 +220,10 @@ impl Subscription {
         self.ledger.begin(open.prefetch);
         self.source.tellers.spawn(self.ledger.clone().keep(open.channel.clone()));
         self.open = Some(open);
+    }
+
+    fn consumer(&mut self) -> Option<&mut Consumer> {
+        self.open.as_mut()?.consumer.as_mut()
     }
 
     fn take(&mut self, next: Option<lapin::Result<lapin::message::Delivery>>, batch: &mut Vec<Delivered>) {
@@ -272,17 +297,16 @@ impl Subscription {
 
     /// Acknowledges what is left and closes the channel; the consumer goes after it.
     fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.ledger.end(open.consumer);
+        if let Some(consumer) = self.open.take().and_then(|mut open| open.consumer.take()) {
+            self.ledger.end(consumer);
         }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if let Some(opening) = self.opening.take() {
-            opening.abort();
-        }
+        // What is being opened comes to its end and is given back.
+        self.opening = None;
         self.close();
         self.ledger.lock().over = true;
     }
@@ -419,10 +443,7 @@ impl Ledger {
             let ending = self.lock().ending.take();
             self.tell(&channel, ending.is_some()).await;
             if let Some(consumer) = ending {
-                let close = channel.close(200, "OK".into());
-                let _ = timeout(ANSWER_WITHIN, close).await;
-                // Only now: dropped before, it would be cancelled, and another consumer begin before we gave back what we hold.
-                drop(consumer);
+                give_back(channel, Some(consumer)).await;
                 self.lock().running = false;
                 return self.quiet.notify_waiters();
             }

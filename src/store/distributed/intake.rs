@@ -44,7 +44,7 @@ impl Shared {
             Stored::Entry(entry) => Some(entry),
             Stored::Dead(_) => None,
         });
-        let _turns = self.turns.take(keys_of(entries)).await;
+        let _turns = self.turns.take(keys_of(entries), None).await;
         self.check_quotas(&arrivals).await?;
         self.check_ledger().await?;
         let seen = self.claim(&arrivals).await?;

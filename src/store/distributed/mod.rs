@@ -38,8 +38,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Ledger,
-    Retention, Settlement, Store,
+    Accepted, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Kept, Ledger,
+    Retention, Settlement, Store, Vault,
 };
 use crate::clock::Clock;
 use crate::message::{Fault, Map, MessageId, Text, Value};
@@ -151,7 +151,7 @@ struct Shared {
     last_number: AtomicI64,
     /// Settlements whose outputs are confirmed (but those refused) and whose commit has failed so far.
     published: Mutex<Vec<(Weak<Settlement>, settle::Refused)>>,
-    turns: Turns,
+    turns: Turns<Settlement>,
     depths: Mutex<HashMap<Text, (Instant, u64)>>,
     well: Mutex<Option<Fault>>,
     stop: CancellationToken,
@@ -623,6 +623,25 @@ impl Store for Distributed {
 
     async fn well(&self) -> Result<(), Fault> {
         self.shared.ledger.well().await
+    }
+}
+
+#[async_trait]
+impl Vault for Distributed {
+    async fn kept(&self, name: &str) -> Result<Kept, Fault> {
+        self.shared.ledger.kept(name).await
+    }
+
+    async fn take_turn(&self, name: &str, holder: &str, lives: Duration) -> Result<Option<Kept>, Fault> {
+        self.shared.ledger.take_turn(name, holder, lives).await
+    }
+
+    async fn keep(&self, name: &str, holder: &str, version: i64, value: &Value) -> Result<bool, Fault> {
+        self.shared.ledger.keep(name, holder, version, value).await
+    }
+
+    async fn pass_on(&self, name: &str, holder: &str) -> Result<(), Fault> {
+        self.shared.ledger.pass_on(name, holder).await
     }
 }
 

@@ -38,15 +38,23 @@ struct Plan {
 
 impl Shared {
     pub(super) async fn settle(&self, settlement: Arc<Settlement>) -> Result<(), Fault> {
-        let _turns = self.turns.take(keys_of(settlement.outputs.iter())).await;
+        let turns = self.turns.take(keys_of(settlement.outputs.iter()), Some(&settlement)).await;
+        let outcome = self.carry_out(&settlement).await;
+        if outcome.as_ref().is_err_and(|fault| matches!(fault.next(), Next::Retry { .. })) {
+            turns.keep_for(&settlement);
+        }
+        outcome
+    }
+
+    async fn carry_out(&self, settlement: &Arc<Settlement>) -> Result<(), Fault> {
         let mut begun = Begun::default();
-        let mut plan = self.plan(&settlement, &mut begun).await?;
-        let done = self.published_before(&settlement);
+        let mut plan = self.plan(settlement, &mut begun).await?;
+        let done = self.published_before(settlement);
         let refused = match done {
             Some(refused) => refused,
             None => {
                 let refused = self.publish_all(&plan.publications).await?;
-                self.note_published(&settlement, &refused);
+                self.note_published(settlement, &refused);
                 refused
             }
         };

@@ -21,6 +21,7 @@ mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod vault;
 mod writer;
 
 use std::collections::HashMap;

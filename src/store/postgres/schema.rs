@@ -58,6 +58,8 @@ const STEPS: &[&str] = &["
     CREATE TABLE instance (id text PRIMARY KEY, name text NOT NULL, revision text NOT NULL, wants text[] NOT NULL,
         seen timestamptz NOT NULL, dies timestamptz NOT NULL) WITH (fillfactor = 50);
     CREATE TABLE mark (process uuid PRIMARY KEY, last bigint NOT NULL, at timestamptz NOT NULL) WITH (fillfactor = 50);
+", "
+    CREATE TABLE vault (name text PRIMARY KEY, version bigint NOT NULL, value text, holder text, until timestamptz NOT NULL);
 "];
 
 /// Takes the steps the schema has not taken; of several instances one does, and the others wait for it.

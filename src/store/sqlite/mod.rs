@@ -16,6 +16,7 @@ mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use std::path::Path;
 use std::sync::Arc;

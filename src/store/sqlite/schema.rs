@@ -33,4 +33,7 @@ pub const MIGRATIONS: &[&str] = &["
 ", "
     ALTER TABLE claim ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE settled (entry BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    CREATE TABLE vault (name TEXT PRIMARY KEY, version INTEGER NOT NULL, value TEXT, holder TEXT, until INTEGER NOT NULL)
+        WITHOUT ROWID;
 "];

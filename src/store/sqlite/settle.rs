@@ -9,11 +9,12 @@ use rusqlite::Connection;
 use super::claims::{self, Seen};
 use super::journal::JournalWriter;
 use super::sweep::Sweeper;
+use super::vault::Change;
 use super::{Reply, cursors, dead_letters, groups, settled, tables};
 use crate::message::{Fault, Text, Value};
 use crate::queue::EntryRef;
 use crate::queue::embedded::{Released, Work, Writing, faults, nanoseconds};
-use crate::store::{Accepted, Claim, Claimed, Intake, Retention, Settlement, Stored, repeats};
+use crate::store::{Accepted, Claim, Claimed, Intake, Kept, Retention, Settlement, Stored, repeats};
 
 /// Come back after: the quota or the disk may have room again.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -47,6 +48,11 @@ pub enum Operation {
     },
     Well {
         reply: Reply<()>,
+    },
+    Vault {
+        change: Change,
+        kept: Option<Kept>,
+        reply: Reply<Option<Kept>>,
     },
 }
 
@@ -94,6 +100,10 @@ impl Work for StoreWork {
                 writing.connection.prepare_cached(sql)?.execute([])?;
                 Ok(())
             }
+            Operation::Vault { change, kept, .. } => {
+                *kept = change.apply(writing.connection, writing.now)?;
+                Ok(())
+            }
         }
     }
 
@@ -111,7 +121,11 @@ impl Work for StoreWork {
 
     fn settles(operation: &Operation) -> bool {
         match operation {
-            Operation::Settle { .. } | Operation::Release { .. } | Operation::Sweep { .. } => true,
+            // A token lost for want of room could not be had again.
+            Operation::Settle { .. }
+            | Operation::Release { .. }
+            | Operation::Sweep { .. }
+            | Operation::Vault { .. } => true,
             Operation::Intake { .. } | Operation::Claim { .. } | Operation::Well { .. } => false,
         }
     }
@@ -124,6 +138,7 @@ impl Work for StoreWork {
             Operation::Settle { reply, .. } | Operation::Release { reply, .. } | Operation::Well { reply } => {
                 drop(reply.send(result));
             }
+            Operation::Vault { kept, reply, .. } => drop(reply.send(result.map(|()| kept))),
             Operation::Sweep { more, reply, .. } => drop(reply.send(result.map(|()| more))),
         }
     }

@@ -1,0 +1,599 @@
+//! `poll`: asks again and again for what is new.
+//!
+//! A round asks for page after page. While one is being stored the next is asked for: never more than that is held. The cursor
+//! (`poll:<pipeline>`) is the largest value of all items; it is stored with the last page of a round, or with each where the
+//! items come in order, and only once what it leaves behind is stored. What comes again is known by its position: the item's
+//! `id`, or a hash of the item and of what was made of it, so that other content is another message.
+//!
+//! A fault of the first page ends the run: the hub says so, rests, and opens the source again. A later page is asked again a few
+//! times first, and so is a call for an item, since a new round would begin with the first page.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::Reply;
+use super::connection::Connection;
+use super::forms::Extra;
+use super::line::Line;
+use super::manifest::{Poll, Request};
+use super::paging::{Following, Page, Paging};
+use super::progress::{Largest, Progress};
+use super::scope::View;
+use super::waits::Waits;
+use crate::clock::Clock;
+use crate::codecs::Codec;
+use crate::formula::{Meta, in_item};
+use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
+use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
+
+/// How often a later page, or a call for an item, is asked again.
+const TIMES: u32 = 5;
+/// Most arrivals of one commit.
+const MOST: usize = 1_000;
+/// Waits after a refused page grow from the first to the last.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A poll of a connection, as a pipeline names it.
+#[derive(Clone, Debug)]
+pub struct PollSource {
+    pub connection: Arc<Connection>,
+    pub operation: Text,
+    pub poll: Box<Poll>,
+    /// The pipeline's own, instead of the manifest's.
+    pub every: Option<Duration>,
+}
+
+impl SourceSettings for PollSource {
+    fn open(&self, pipeline: &str, _codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Box<dyn Source>, Fault> {
+        Ok(Box::new(self.polling(pipeline, around)?))
+    }
+
+    fn alone(&self) -> bool {
+        true
+    }
+}
+
+impl PollSource {
+    /// One round from where the last ended, and no more.
+    ///
+    /// # Errors
+    /// As [`Source::run`].
+    pub(super) async fn once(
+        &self,
+        pipeline: &str,
+        receiver: &dyn Receiver,
+        around: &Surroundings,
+    ) -> Result<(), Fault> {
+        let polling = self.polling(pipeline, around)?;
+        let mut progress = polling.progress(receiver).await?;
+        polling.round(&mut progress, receiver).await.map(drop)
+    }
+
+    fn polling(&self, pipeline: &str, around: &Surroundings) -> Result<Polling, Fault> {
+        let line = self.connection.line(around)?;
+        let headers = Map::from_iter([
+            ("connection", Value::Text(self.connection.name.clone())),
+            ("operation", Value::Text(self.operation.clone())),
+        ]);
+        Ok(Polling {
+            pipeline: pipeline.into(),
+            cursor: format!("poll:{pipeline}").into(),
+            source: self.clone(),
+            line,
+            clock: around.clock.clone(),
+            headers,
+        })
+    }
+}
+
+struct Polling {
+    pipeline: Text,
+    /// The cursor's name.
+    cursor: Text,
+    source: PollSource,
+    line: Arc<Line>,
+    clock: Clock,
+    /// Of each arrival.
+    headers: Map,
+}
+
+/// What a round brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    pages: u64,
+    items: u64,
+    stored: u64,
+    /// Had been seen before.
+    repeats: u64,
+    /// Went to dead letters.
+    dead: u64,
+}
+
+#[async_trait]
+impl Source for Polling {
+    async fn run(&mut self, receiver: Arc<dyn Receiver>, stop: CancellationToken) -> Result<(), Fault> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            ended = self.run_on(&*receiver) => ended,
+        }
+    }
+}
+
+impl Polling {
+    /// Where the last round ended.
+    async fn progress(&self, receiver: &dyn Receiver) -> Result<Progress, Fault> {
+        let (connection, operation) = (&self.source.connection.name, &self.source.operation);
+        let stored = receiver.cursor(&self.cursor).await?;
+        let read = stored.as_ref().and_then(|stored| Progress::read(stored, connection, operation));
+        if stored.is_some() && read.is_none() {
+            tracing::warn!(%connection, %operation, "the stored cursor is another operation's: this one begins anew");
+        }
+        let fresh = || Progress { connection: connection.clone(), operation: operation.clone(), ..Progress::default() };
+        Ok(read.unwrap_or_else(fresh))
+    }
+
+    async fn run_on(&self, receiver: &dyn Receiver) -> Result<(), Fault> {
+        let mut progress = self.progress(receiver).await?;
+        loop {
+            let began = self.clock.now();
+            let tally = self.round(&mut progress, receiver).await?;
+            self.tell(tally, self.clock.now().duration_since(began).as_millis());
+            self.clock.sleep(self.source.every.unwrap_or(self.source.poll.every)).await;
+        }
+    }
+
+    /// From the first page to the last.
+    async fn round(&self, progress: &mut Progress, receiver: &dyn Receiver) -> Result<Tally, Fault> {
+        let poll = &*self.source.poll;
+        let time = self.clock.now();
+        let mut locals = Map::new();
+        if let Some(rule) = &poll.cursor {
+            if progress.begin(rule, time) {
+                self.store(receiver, Vec::new(), Some(progress)).await?;
+            }
+            if let Some(cursor) = progress.asked(rule)? {
+                locals.insert("cursor", cursor);
+            }
+        }
+        let id = MessageId::derive(&[self.pipeline.as_bytes(), b"round", time.to_string().as_bytes()]);
+        let meta = Meta::of(&self.pipeline, id, time);
+        let mut round = Round { polling: self, meta, id, time, locals, nothing: (Value::Null, Map::new()) };
+        let (request, ready) = round.question().await?;
+        let mut asking =
+            Asking { round: &round, request, ready, paging: Paging::new(poll.next.as_ref(), poll.most_pages.max(1)) };
+        let mut taking = Taking {
+            round: &round,
+            receiver,
+            largest: Largest::new(progress.cursor.as_ref()),
+            progress,
+            tally: Tally::default(),
+        };
+        let mut came = asking.fetch(asking.paging.first(), 0).await?;
+        loop {
+            came = match came.following.clone() {
+                Following::Page(next) if poll.calls.is_empty() => {
+                    let (ahead, taken) = join(asking.fetch(next, TIMES), taking.take(came)).await;
+                    taken?;
+                    ahead?
+                }
+                Following::Page(next) => {
+                    taking.take(came).await?;
+                    asking.fetch(next, TIMES).await?
+                }
+                Following::End | Following::Limit => {
+                    taking.take(came).await?;
+                    return Ok(taking.tally);
+                }
+            };
+        }
+    }
+
+    /// Stores all, and with the last of them the cursor; tries until the receiver has room.
+    async fn store(
+        &self,
+        receiver: &dyn Receiver,
+        arrivals: Vec<Arrival>,
+        progress: Option<&Progress>,
+    ) -> Result<Vec<Receipt>, Fault> {
+        let mut cursor = progress.map(|progress| (self.cursor.clone(), progress.to_value()));
+        let mut receipts = Vec::with_capacity(arrivals.len());
+        let mut left = arrivals.into_iter();
+        loop {
+            let some: Vec<Arrival> = left.by_ref().take(MOST).collect();
+            let with = if left.len() == 0 { cursor.take() } else { None };
+            if !some.is_empty() || with.is_some() {
+                receipts.extend(self.hand_over(receiver, some, with).await?);
+            }
+            if left.len() == 0 {
+                return Ok(receipts);
+            }
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        receiver: &dyn Receiver,
+        arrivals: Vec<Arrival>,
+        cursor: Option<(Text, Value)>,
+    ) -> Result<Vec<Receipt>, Fault> {
+        // The bytes say what the documents say: to try again, they are enough.
+        let bare = |arrival: &Arrival| Arrival {
+            body: arrival.body.clone(),
+            document: None,
+            headers: arrival.headers.clone(),
+            position: arrival.position.clone(),
+            fault: arrival.fault.clone(),
+        };
+        let again: Vec<Arrival> = arrivals.iter().map(bare).collect();
+        let (mut next, mut wait) = (arrivals, FIRST_WAIT);
+        loop {
+            let fault = match receiver.receive(next, cursor.clone()).await {
+                Ok(receipts) => return Ok(receipts),
+                Err(fault) => fault,
+            };
+            let after = match fault.next() {
+                Next::Retry { after } => after,
+                Next::Reconnect => None,
+                Next::Refuse | Next::Misconfigured => return Err(fault),
+            };
+            self.clock.sleep(after.unwrap_or(wait)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            next = again.clone();
+        }
+    }
+
+    fn tell(&self, tally: Tally, ms: i128) {
+        let Tally { pages, items, stored, repeats, dead } = tally;
+        let (connection, operation) = (&self.source.connection.name, &self.source.operation);
+        if stored + dead > 0 {
+            tracing::info!(%connection, %operation, items, pages, stored, repeats, dead, ms, "polled");
+        } else {
+            tracing::debug!(%connection, %operation, items, pages, repeats, ms, "polled, nothing new");
+        }
+    }
+}
+
+/// What the formulas of a round see.
+struct Round<'p> {
+    polling: &'p Polling,
+    meta: Meta,
+    id: MessageId,
+    time: Timestamp,
+    /// `$cursor`, `$job`
+    locals: Map,
+    /// `$` and `$headers` before any answer.
+    nothing: (Value, Map),
+}
+
+impl<'p> Round<'p> {
+    fn view<'v>(&'v self, locals: &'v Map) -> View<'v> {
+        View {
+            connection: &self.polling.line.settings,
+            document: &self.nothing.0,
+            headers: &self.nothing.1,
+            item: None,
+            locals,
+            meta: &self.meta,
+            id: self.id,
+            time: self.time,
+        }
+    }
+
+    /// What is asked page by page, once a job is done where there is one; with the first page where that has come already.
+    async fn question(&mut self) -> Result<(&'p Request, Option<Reply>), Fault> {
+        let polling: &'p Polling = self.polling;
+        let poll = &*polling.source.poll;
+        match (&poll.request, &poll.job) {
+            (Some(request), _) => Ok((request, None)),
+            (None, Some(job)) => {
+                let done = job.run(&polling.line, &self.view(&self.locals), &polling.clock).await?;
+                self.locals.insert("job", done.job);
+                Ok((job.fetch(), done.reply))
+            }
+            (None, None) => Err(Fault::misconfigured(
+                "CONNECTOR-REQUEST",
+                format!("`{}` says neither `request` nor `job`", polling.source.operation),
+            )),
+        }
+    }
+}
+
+/// A page that came.
+struct Came {
+    reply: Reply,
+    items: Vec<Value>,
+    following: Following,
+}
+
+/// The asking side of a round.
+struct Asking<'r, 'p> {
+    round: &'r Round<'p>,
+    request: &'p Request,
+    /// The first page, where it has come already.
+    ready: Option<Reply>,
+    paging: Paging,
+}
+
+impl Asking<'_, '_> {
+    async fn fetch(&mut self, page: Page, times: u32) -> Result<Came, Fault> {
+        let polling = self.round.polling;
+        let poll = &*polling.source.poll;
+        let mut locals = self.round.locals.clone();
+        locals.insert("page", page.local());
+        let view = self.round.view(&locals);
+        let extra = Extra { address: page.address.clone(), ..Extra::default() };
+        let mut waits = Waits::new(&polling.clock, times);
+        let mut reply = loop {
+            if let Some(ready) = self.ready.take() {
+                break ready;
+            }
+            match polling.line.ask(self.request, &view, &extra).await {
+                Ok(reply) => break reply,
+                Err(fault) => waits.after(fault).await?,
+            }
+        };
+        if reply.missing {
+            return Ok(Came { reply, items: Vec::new(), following: Following::End });
+        }
+        let items = match &poll.items {
+            Some(items) => view.of_answer(&reply.body, &reply.headers).render(items, "items").map_err(no_items)?,
+            None if poll.next.is_none() => Some(std::mem::take(&mut reply.body)),
+            None => Some(reply.body.clone()),
+        };
+        let items = list(items)?;
+        let following = self.paging.follow(&page, &view.of_answer(&reply.body, &reply.headers), &items)?;
+        Ok(Came { reply, items, following })
+    }
+}
+
+/// What the answer holds is not there where it should be: another answer than the manifest knows.
+fn no_items(fault: Fault) -> Fault {
+    match fault.next() {
+        Next::Refuse => {
+            let said = format!("no list of items in the answer: {}", fault.sentence());
+            Fault::retry("CONNECTOR-ITEMS", said).at("items")
+        }
+        _ => fault,
+    }
+}
+
+/// The items of an answer. One that stands alone is a list of one: so is a list of one in XML.
+fn list(items: Option<Value>) -> Result<Vec<Value>, Fault> {
+    match items {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::List(items)) => Ok(items),
+        Some(item @ Value::Map(_)) => Ok(vec![item]),
+        Some(other) => {
+            let said = format!("no list of items in the answer: there is {}", other.kind());
+            Err(Fault::retry("CONNECTOR-ITEMS", said).at("items"))
+        }
+    }
+}
+
+/// The storing side of a round.
+struct Taking<'r, 'p> {
+    round: &'r Round<'p>,
+    receiver: &'r dyn Receiver,
+    progress: &'r mut Progress,
+    largest: Largest,
+    tally: Tally,
+}
+
+impl Taking<'_, '_> {
+    /// Makes messages of a page's items and stores them, with the cursor where it may move.
+    async fn take(&mut self, came: Came) -> Result<(), Fault> {
+        let Came { reply, items, following } = came;
+        let (polling, round) = (self.round.polling, self.round);
+        let view = round.view(&round.locals);
+        let view = view.of_answer(&reply.body, &reply.headers);
+        let faulty = self.see(&view, &items)?;
+        let poll = &*polling.source.poll;
+        let arrivals = if poll.calls.is_empty() {
+            let made = items.into_iter().enumerate().map(|(index, item)| {
+                let fault = faulty.get(&index).cloned();
+                polling.arrival(&view, item, index, fault)
+            });
+            made.filter_map(Result::transpose).collect::<Result<Vec<Arrival>, Fault>>()?
+        } else {
+            polling.called(&view, items, &faulty).await?
+        };
+        self.tally.pages += 1;
+        let ordered = poll.cursor.as_ref().is_some_and(|rule| rule.ordered) && !self.largest.disordered;
+        let moves = following == Following::End || ordered;
+        let moved = self.largest.value().filter(|value| moves && self.progress.cursor.as_ref() != Some(value));
+        let moved = moved.map(|value| Progress { cursor: Some(value.clone()), start: None, ..self.progress.clone() });
+        let receipts = polling.store(self.receiver, arrivals, moved.as_ref()).await?;
+        if let Some(moved) = moved {
+            *self.progress = moved;
+        }
+        self.count(&receipts);
+        if following == Following::Limit && !ordered {
+            let said = format!(
+                "there are more pages than a round asks for ({}), and without an order the cursor cannot move: raise \
+                 `most_pages`, or ask for items in order and say `ordered: true`",
+                poll.most_pages,
+            );
+            return Err(Fault::misconfigured("CONNECTOR-PAGES", said));
+        }
+        Ok(())
+    }
+
+    /// Looks at the cursor value of each item; gives the faults of those that have none.
+    fn see(&mut self, view: &View<'_>, items: &[Value]) -> Result<BTreeMap<usize, Fault>, Fault> {
+        let mut faulty = BTreeMap::new();
+        self.tally.items += items.len() as u64;
+        let Some(rule) = &self.round.polling.source.poll.cursor else { return Ok(faulty) };
+        let was_ordered = !self.largest.disordered;
+        for (index, item) in items.iter().enumerate() {
+            let value = view.of_item(item, index).render(&rule.value, "cursor.value");
+            let seen = value.and_then(|value| value.map_or(Ok(()), |value| self.largest.see(value)));
+            match seen {
+                Ok(()) => {}
+                Err(fault) if fault.next() == Next::Refuse => drop(faulty.insert(index, fault)),
+                Err(fault) => return Err(fault.at(format!("items[{index}]"))),
+            }
+        }
+        if rule.ordered && was_ordered && self.largest.disordered {
+            tracing::warn!("items do not come in order: in this round the cursor moves with the last page only");
+        }
+        Ok(faulty)
+    }
+
+    fn count(&mut self, receipts: &[Receipt]) {
+        for receipt in receipts {
+            match receipt.outcome {
+                ReceiptOutcome::Stored => self.tally.stored += 1,
+                ReceiptOutcome::Repeat => self.tally.repeats += 1,
+                ReceiptOutcome::Conflict | ReceiptOutcome::Dead => self.tally.dead += 1,
+            }
+        }
+    }
+}
+
+impl Polling {
+    /// The arrivals of items that want further requests: several items at once, in their order.
+    async fn called(
+        &self,
+        view: &View<'_>,
+        items: Vec<Value>,
+        faulty: &BTreeMap<usize, Fault>,
+    ) -> Result<Vec<Arrival>, Fault> {
+        let at_once = self.line.manifest.head.limits.as_ref().map_or(4, |limits| limits.concurrency).max(1);
+        let made = items.into_iter().enumerate().map(|(index, item)| {
+            let fault = faulty.get(&index).cloned();
+            self.called_item(view, item, index, fault)
+        });
+        // Boxed: the compiler cannot see through a stream of borrowing futures that they may move between threads.
+        let made: Vec<_> = made.map(|one| Box::pin(one) as Boxed<'_>).collect();
+        let made = stream::iter(made).buffered(at_once as usize);
+        made.try_filter_map(async |arrival| Ok(arrival)).try_collect().await
+    }
+
+    async fn called_item(
+        &self,
+        view: &View<'_>,
+        item: Value,
+        index: usize,
+        fault: Option<Fault>,
+    ) -> Result<Option<Arrival>, Fault> {
+        let result = {
+            let inside = view.of_item(&item, index);
+            match self.keeps(&inside, fault) {
+                Ok(false) => return Ok(None),
+                Ok(true) => self.ask_for(&inside).await,
+                Err(fault) => Err(fault),
+            }
+        };
+        match result {
+            Ok(calls) => {
+                let mut locals = view.locals.clone();
+                locals.insert("calls", calls);
+                self.made(&view.with_locals(&locals), item, index).map(Some)
+            }
+            Err(fault) => self.dead(item, index, fault).map(Some),
+        }
+    }
+
+    async fn ask_for(&self, view: &View<'_>) -> Result<Map, Fault> {
+        let mut waits = Waits::new(&self.clock, TIMES);
+        loop {
+            match self.line.calls(&self.source.poll.calls, view, &Extra::default()).await {
+                Ok((results, _)) => return Ok(results),
+                Err(fault) => waits.after(fault).await?,
+            }
+        }
+    }
+
+    /// The arrival of an item; `None` where it is not wanted.
+    fn arrival(
+        &self,
+        view: &View<'_>,
+        item: Value,
+        index: usize,
+        fault: Option<Fault>,
+    ) -> Result<Option<Arrival>, Fault> {
+        match self.keeps(&view.of_item(&item, index), fault) {
+            Ok(false) => Ok(None),
+            Ok(true) => self.made(view, item, index).map(Some),
+            Err(fault) => self.dead(item, index, fault).map(Some),
+        }
+    }
+
+    /// Whether the item is wanted; `fault` is what is wrong with one that is.
+    fn keeps(&self, view: &View<'_>, fault: Option<Fault>) -> Result<bool, Fault> {
+        let keeps = self.source.poll.keep.as_ref().map_or(Ok(true), |keep| view.holds(keep, "keep"))?;
+        match fault {
+            Some(fault) if keeps => Err(fault),
+            _ => Ok(keeps),
+        }
+    }
+
+    fn made(&self, view: &View<'_>, item: Value, index: usize) -> Result<Arrival, Fault> {
+        let poll = &*self.source.poll;
+        let rendered = {
+            let inside = view.of_item(&item, index);
+            let id = poll.id.as_ref().map_or(Ok(None), |id| inside.text(id, "id"));
+            let document = poll.document.as_ref().map_or(Ok(None), |document| inside.render(document, "document"));
+            id.and_then(|id| Ok((id, document?)))
+        };
+        let (id, document) = match rendered {
+            Ok(rendered) => rendered,
+            Err(fault) => return self.dead(item, index, fault),
+        };
+        let from_item = document.is_some();
+        let document = document.unwrap_or_default();
+        let (body, of_item) = if from_item { (written(&document), Some(&item)) } else { (written(&item), None) };
+        let position = id.map_or_else(|| hash(&body, of_item), |id| id.to_string());
+        let document = Some(if from_item { document } else { item });
+        Ok(Arrival { body, document, headers: self.headers.clone(), position: Some(position), fault: None })
+    }
+
+    /// An item nothing can be made of, as a dead letter; a fault that is not the item's ends the round.
+    fn dead(&self, item: Value, index: usize, fault: Fault) -> Result<Arrival, Fault> {
+        if fault.next() != Next::Refuse {
+            return Err(fault);
+        }
+        let body = written(&item);
+        // Apart from that of a message: once the manifest is mended, the item may come again and be one.
+        let position = Some(format!("{} {}", fault.code(), hash(&body, None)));
+        let fault = Some(in_item(fault, "items", index));
+        Ok(Arrival { body, document: None, headers: self.headers.clone(), position, fault })
+    }
+}
+
+type Boxed<'f> = std::pin::Pin<Box<dyn Future<Output = Result<Option<Arrival>, Fault>> + Send + 'f>>;
+
+fn written(value: &Value) -> Bytes {
+    let mut bytes = Vec::new();
+    json::write(value, &mut bytes);
+    bytes.into()
+}
+
+/// What identifies content: the body's hash, and the item's where the body is made of it.
+fn hash(body: &Bytes, item: Option<&Value>) -> String {
+    let mut sha = Sha256::new_with_prefix(body);
+    if let Some(item) = item {
+        sha.update([0]);
+        sha.update(written(item));
+    }
+    let mut text = String::with_capacity(32);
+    for byte in sha.finalize().iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
