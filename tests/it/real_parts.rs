@@ -9,9 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::parts::certificates::Authority;
+use super::parts::medusa::Medusa;
 use super::parts::postgres::{self, Postgres};
 use super::parts::proxy::{Mode, Proxy};
 use super::parts::rabbitmq::{self, Rabbit, Tls};
+use super::parts::tryton::Tryton;
+use super::parts::vendure::Vendure;
 
 #[test]
 fn a_message_goes_through_the_shared_broker() {
@@ -159,4 +162,73 @@ fn private_servers_speak_tls() {
     );
     let postgres = Postgres::private(&postgres::Options { tls: Some(authority), ..postgres::Options::default() });
     assert_eq!(postgres.database().query("show ssl"), [[Some("on".to_owned())]]);
+}
+
+#[test]
+fn an_order_goes_through_the_erp_which_is_killed_and_keeps_it() {
+    let tryton = Tryton::private();
+    let product = tryton.id_of("product.product", &json!([["code", "=", "2000000000015"]]));
+    let customer = &tryton.search("party.party", &json!([["code", "=", "CAMILLE"]]), &["addresses"])[0];
+    let address = &customer["addresses"][0];
+    let line = json!({ "type": "line", "product": product, "unit": 1, "quantity": 2, "unit_price": "12.50" });
+    let sale = json!({
+        "company": 1, "currency": 1, "party": customer["id"], "invoice_address": address, "shipment_address": address,
+        "web_shop": tryton.id_of("web.shop", &json!([])), "web_id": "1042", "reference": "WEB-1042", "lines": [["create", [line]]],
+    });
+    let made = tryton.post("model/sale.sale", &sale);
+    for step in ["quote", "confirm"] {
+        tryton.post(&format!("model/sale.sale/{}/{step}", made["id"]), &json!({}));
+    }
+    tryton.kill();
+    assert!(tryton.request("GET", "model/sale.sale", None).is_err(), "it is gone");
+    tryton.start();
+    let repeat = tryton.request("POST", "model/sale.sale", Some(&sale)).expect("it is back");
+    assert_eq!(repeat.0, 400, "a shop's order is taken once: {repeat:?}");
+    let fields = ["state", "total_amount", "invoices.state", "shipments.state"];
+    let found = tryton.search("sale.sale", &json!([["reference", "=", "WEB-1042"]]), &fields);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["state"], "processing");
+    assert_eq!(found[0]["total_amount"]["decimal"], "25.00");
+    assert_eq!(found[0]["shipments"][0]["state"], "waiting");
+}
+
+#[test]
+fn a_paid_order_goes_through_the_shop_and_is_read_with_its_key() {
+    let vendure = Vendure::shared();
+    let code = vendure.order("2000000000015", 2, "camille@exemple.example");
+    let query = "query($code: String!) { orders(options: { filter: { code: { eq: $code } } }) \
+                 { items { state totalWithTax customer { emailAddress } lines { quantity productVariant { sku } } } } }";
+    let told = vendure.admin(query, json!({ "code": code }));
+    let order = &told["orders"]["items"][0];
+    assert_eq!(order["state"], "PaymentSettled");
+    assert_eq!(order["totalWithTax"], 2 * 1500 + 490);
+    assert_eq!(order["customer"]["emailAddress"], "camille@exemple.example");
+    assert_eq!(order["lines"], json!([{ "quantity": 2, "productVariant": { "sku": "2000000000015" } }]));
+    let key = [("vendure-api-key", vendure.api_key())];
+    let asked = json!({ "query": "{ orders { totalItems } }" });
+    let answer = super::parts::http::exchange(("127.0.0.1", vendure.port()), "POST", "/admin-api", &key, Some(&asked));
+    let body = answer.expect("it answers").body;
+    assert!(body["data"]["orders"]["totalItems"].as_u64().is_some_and(|count| count > 0), "{body}");
+}
+
+#[test]
+fn an_article_goes_into_the_other_shop_and_is_found_by_its_code() {
+    if std::env::var_os("RACCORD_LONG").is_none() {
+        println!("SKIPPED: Medusa is 700 MB and minutes to install; RACCORD_LONG=1 (tests/run --long) runs it");
+        return;
+    }
+    let medusa = Medusa::shared();
+    let code = uuid::Uuid::new_v4().simple().to_string();
+    let article = json!({
+        "title": "Glass jar", "handle": code, "status": "published", "options": [{ "title": "Kind", "values": ["One"] }],
+        "variants": [{
+            "title": "Glass jar", "sku": code, "options": { "Kind": "One" },
+            "prices": [{ "currency_code": "eur", "amount": 8.4 }],
+        }],
+    });
+    medusa.ask("POST", "/admin/products", Some(&article));
+    let found = medusa.ask("GET", &format!("/admin/product-variants?sku={code}"), None);
+    assert_eq!(found["count"], 1, "{found}");
+    let (status, told) = medusa.request("POST", "/admin/products", Some(&article)).expect("it answers");
+    assert_eq!(status, 400, "a handle is taken once: {told}");
 }

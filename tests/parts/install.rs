@@ -27,6 +27,28 @@ pub fn postgres() -> &'static Path {
     PLACE.get_or_init(|| find_or_install("postgresql", "RACCORD_TEST_POSTGRES", find))
 }
 
+/// A Python that can make environments of its own.
+pub fn python() -> &'static Path {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    let find = || {
+        let able = Command::new("python3").args(["-c", "import ensurepip, venv"]).output().ok()?.status.success();
+        able.then(|| PathBuf::from("python3"))
+    };
+    PLACE.get_or_init(|| find_or_install("python3-venv", "RACCORD_TEST_TRYTON", find))
+}
+
+/// npm, with a Node.js that is new enough for the shops: Debian's is from its release 13 on.
+pub fn npm() -> &'static Path {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    let find = || {
+        let told = Command::new("node").arg("--version").output().ok()?;
+        let major = String::from_utf8_lossy(&told.stdout).trim_start_matches('v').split('.').next()?.parse::<u32>();
+        let able = Command::new("npm").arg("--version").output().is_ok_and(|told| told.status.success());
+        (able && major.is_ok_and(|major| major >= 20)).then(|| PathBuf::from("npm"))
+    };
+    PLACE.get_or_init(|| find_or_install("nodejs npm", "RACCORD_TEST_VENDURE or RACCORD_TEST_MEDUSA", find))
+}
+
 fn find_or_install(package: &str, variable: &str, find: impl Fn() -> Option<PathBuf>) -> PathBuf {
     if let Some(place) = find() {
         return place;
@@ -36,13 +58,13 @@ fn find_or_install(package: &str, variable: &str, find: impl Fn() -> Option<Path
         return place;
     }
     let why = match install(package) {
-        Ok(()) => "Debian's package does not hold what was looked for".to_owned(),
+        Ok(()) => "Debian's package does not hold what was looked for, or is too old".to_owned(),
         Err(why) => why,
     };
     find().unwrap_or_else(|| {
         panic!(
             "this test needs {package}: {why}.\nInstall it (sudo apt-get install --no-install-recommends {package}), \
-             or name a server in {variable}; tests/parts/compose.yaml starts one in Docker."
+             or name a server in {variable} (tests/parts/compose.yaml starts RabbitMQ and PostgreSQL in Docker)."
         )
     })
 }

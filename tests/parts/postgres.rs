@@ -13,7 +13,7 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::certificates::Authority;
 use super::server::{Folder, free_port, listens, lock, use_shared, wait_for};
-use super::{install, server};
+use super::{install, kept, server};
 
 /// The user of the tests' servers, and its password.
 const USER: &str = "raccord";
@@ -252,7 +252,8 @@ impl Postgres {
         Database { postgres: self.clone(), name }
     }
 
-    fn url(&self, database: &str) -> String {
+    /// Where a database of that name is, or would be: `postgres://user:password@host:port/database`.
+    pub fn url(&self, database: &str) -> String {
         format!("{}/{database}", self.inner.url)
     }
 
@@ -344,6 +345,28 @@ impl Database {
     /// The same, where it may fail.
     pub fn try_query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
         self.postgres.try_query(&self.name, sql)
+    }
+
+    /// Writes all of it into a file of SQL.
+    pub fn dump(&self, file: &Path) {
+        let mut command = Command::new(install::postgres().join("pg_dump"));
+        command.args(["--no-owner", "--file"]).arg(file).arg(format!("--dbname={}", self.url()));
+        kept::run(&mut command);
+    }
+
+    /// Reads what [`Database::dump`] wrote; this one is empty before.
+    pub fn restore(&self, file: &Path) {
+        let mut command = Command::new(install::postgres().join("psql"));
+        command.args(["--no-psqlrc", "--quiet", "--output=/dev/null", "--single-transaction"]);
+        command.args(["--variable=ON_ERROR_STOP=1", "--file"]).arg(file).arg(format!("--dbname={}", self.url()));
+        kept::run(&mut command);
+    }
+
+    /// Leaves it in the server, for whoever knows its name; gives its URL.
+    pub fn leave(self) -> String {
+        let url = self.url();
+        std::mem::forget(self);
+        url
     }
 
     /// Cuts every session on this database, as an administrator may.
