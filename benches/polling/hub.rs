@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use raccord::clock::Clock;
 use raccord::config::{Environment, Files, QueueSettings, Reader, parse, render};
 use raccord::message::{Fault, MessageId, Text, Value};
-use raccord::protocols::http::Routes;
-use raccord::protocols::{Arrival, Pipelines, Receipt, ReceiptOutcome, Receiver, SourceSettings, Surroundings};
+use raccord::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, SourceSettings, Surroundings};
 use raccord::queue::{Decoded, NewEntry};
 use raccord::store::{Accepted, Claim, Engine, Event, Hop, Intake, Stored, open};
 use tokio_util::sync::CancellationToken;
@@ -54,12 +53,7 @@ operations:
 #[tokio::main(worker_threads = 2)]
 pub async fn poll(url: &str, folder: &Path, side: &str, records: usize) -> f64 {
     let source = source(url, folder);
-    let around = Surroundings {
-        clock: Clock::real(),
-        folder: folder.to_owned(),
-        routes: Arc::new(Routes::default()),
-        pipelines: Arc::new(NoPipelines),
-    };
+    let around = Surroundings::without_hub(Clock::real(), folder.to_owned());
     let settings = QueueSettings { quota: u32::MAX, ..QueueSettings::default() };
     let engine = (side == "store").then(|| open(folder, &settings, Clock::real()).expect("the engine opens"));
     let stop = CancellationToken::new();
@@ -162,12 +156,4 @@ fn intake(arrival: Arrival) -> Intake {
         track: Vec::new(),
     };
     Intake { claim: Some(claim), stored: Stored::Entry(entry), hops: vec![hop] }
-}
-
-struct NoPipelines;
-
-impl Pipelines for NoPipelines {
-    fn receiver(&self, _pipeline: &str) -> Option<Arc<dyn Receiver>> {
-        None
-    }
 }

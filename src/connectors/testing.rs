@@ -241,12 +241,6 @@ impl Seen {
         Seen { connection: connection.settings.clone(), document, ..Seen::default() }
     }
 
-    #[must_use]
-    pub fn local(mut self, name: impl Into<Text>, value: impl Into<Value>) -> Seen {
-        self.locals.insert(name, value);
-        self
-    }
-
     pub fn view(&self) -> super::scope::View<'_> {
         super::scope::View {
             connection: &self.connection,

@@ -9,8 +9,8 @@ use super::health::running_instances;
 use super::running::{Opened, Running};
 use super::{Hub, LoadedProblems, StartError, declare};
 use crate::config::{HubSettings, StoreSettings, TlsSettings};
-use crate::message::{Map, Text, Value};
 use crate::connectors::Systems;
+use crate::message::{Map, Text, Value};
 use crate::pipelines::{Calls, Configuration, Pipeline, Works, load};
 use crate::protocols::Surroundings;
 

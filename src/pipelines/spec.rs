@@ -12,9 +12,7 @@ use crate::formula::Template;
 use crate::message::{Text, Value};
 use crate::protocols::{self, SourceSettings, TargetSettings};
 use crate::queue::Sharing;
-use crate::steps::{
-    self, ConnectionNames, Place as DocumentPlace, RowTemplate, StepPlace, Steps, TableNames,
-};
+use crate::steps::{self, ConnectionNames, Place as DocumentPlace, RowTemplate, StepPlace, Steps, TableNames};
 
 /// A pipeline, read and checked.
 #[derive(Debug)]
@@ -424,7 +422,7 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
         None => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
     };
     let remember = match map.node("remember") {
-        Some(node) => Some(read_remember(node, map.node("connection").is_some(), reader, place.tables)?),
+        Some(node) => Some(read_remember(node, map.node("connection").is_some(), reader, place.names.tables)?),
         None => None,
     };
     map.finish(reader);

@@ -38,8 +38,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Accepted, Away, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Kept, Ledger,
-    Retention, Server, Settlement, Store, Vault,
+    Accepted, Away, DeadFilter, DeadLetter, DueGroup, Engine, Fence, Hold, Hop, Instance, Instances, Intake, Kept,
+    Ledger, Retention, Server, Settlement, Store, Vault,
 };
 use crate::clock::Clock;
 use crate::message::{Fault, Map, MessageId, Text, Value};

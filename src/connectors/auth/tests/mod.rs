@@ -30,7 +30,6 @@ struct Party {
     connection: Arc<Connection>,
     credentials: Credentials,
     client: Client,
-    around: Surroundings,
 }
 
 fn manifest(auth: &str) -> String {
@@ -61,7 +60,6 @@ impl Party {
             credentials: Credentials::new(&connection.manifest.head, &connection.name, around)?,
             client: Client::new(&settings, &around.folder, around.clock.clone()).expect("the client is made"),
             connection,
-            around: around.clone(),
         })
     }
 
