@@ -36,5 +36,5 @@ pub use ends::{source_shape, target_shape};
 pub use line::Line;
 pub use load::{Connectors, load};
 pub use manifest::{Manifest, Operation, OperationKind, SettingKind, SettingType, shape};
-pub use well::{Wellness, ask_whether_well};
 pub use read::Systems;
+pub use well::{Wellness, ask_whether_well};
