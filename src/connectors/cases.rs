@@ -502,7 +502,7 @@ cases:
         let connectors = loaded.configuration.expect("there is no problem").connectors;
         assert!(connectors.connections.contains_key("dock") && connectors.manifests.contains_key("quai9"));
         let outcomes = run_cases(&connectors).await;
-        assert!(outcomes.len() >= 7, "{outcomes:?}");
+        assert!(outcomes.len() >= 9, "{outcomes:?}");
         for outcome in outcomes {
             assert!(outcome.differences.is_empty(), "{}: {:#?}", outcome.about, outcome.differences);
         }

@@ -24,6 +24,9 @@ settings! {
     }
 }
 
+/// Finds the manifest that a node names; one that is not there is reported.
+type FindManifest<'f> = dyn Fn(&str, &Node, &mut Reader<'_>) -> Option<Arc<Manifest>> + 'f;
+
 /// A system joined to the hub.
 pub struct Connection {
     pub name: Text,
@@ -88,12 +91,7 @@ impl Connection {
     }
 
     /// Reads the connection called `name`; `find` knows the manifests.
-    pub fn read(
-        name: &Text,
-        node: &Node,
-        reader: &mut Reader<'_>,
-        find: &dyn Fn(&str, &Node, &mut Reader<'_>) -> Option<Arc<Manifest>>,
-    ) -> Option<Connection> {
+    pub fn read(name: &Text, node: &Node, reader: &mut Reader<'_>, find: &FindManifest<'_>) -> Option<Connection> {
         let mut map = reader.map(node)?;
         let head = ConnectionHead::read_fields(&mut map, reader);
         let system = map.node("system");

@@ -171,8 +171,8 @@ fn half(digest: &[u8]) -> [u8; 16] {
 
 /// The YAML files of a folder, by name without `.yaml`, in order.
 fn yaml_files(folder: &Path, below: &str) -> Vec<(Text, PathBuf)> {
-    let entries =
-        std::fs::read_dir(folder.join(below)).map(|entries| entries.flatten().collect()).unwrap_or(Vec::new());
+    let entries: Vec<std::fs::DirEntry> =
+        std::fs::read_dir(folder.join(below)).map(|entries| entries.flatten().collect()).unwrap_or_default();
     let mut files: Vec<(Text, PathBuf)> = entries
         .into_iter()
         .map(|entry| PathBuf::from(entry.file_name()))

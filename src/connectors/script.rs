@@ -61,9 +61,10 @@ impl Peer for Script {
         }
         match exchange.lost {
             true => Err(Fault::retry("HTTP-BROKEN", "the system hung up or did not answer in HTTP")),
-            false => respond(&exchange)
-                .inspect_err(|said| state.differences.push(format!("exchange[{index}]: {said}")))
-                .or_else(|said| Err(Fault::refuse("CONNECTOR-CASE", said))),
+            false => respond(&exchange).map_err(|said| {
+                state.differences.push(format!("exchange[{index}]: {said}"));
+                Fault::refuse("CONNECTOR-CASE", said)
+            }),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::load::Connectors;
 use super::manifest::Manifest;
 use crate::clock::Clock;
 use crate::config::{Data, Environment, Files, Reader, render};
-use crate::message::{Map, Text, Value, json};
+use crate::message::{Map, Value, json};
 use crate::protocols::{Surroundings, conformance};
 
 /// A system on loopback.

@@ -635,9 +635,14 @@ impl Feed {
         self.make_ready(number);
     }
 
-    /// All of a key that came from the broker and are not out go to the ledger.
+    /// All of a key that came from the broker and are not out go to the ledger; not ahead of one that is under way. That one may
+    /// yet go back to the broker, with its lane or with this process, and would come again behind those in the ledger.
     fn park_key(&mut self, lane: LaneNumber, key: &Text) {
         let Some(state) = self.keys.get_mut(&(lane, key.clone())) else { return };
+        let under_way = state.front.and_then(|number| self.items.get(&number));
+        if under_way.is_some_and(|item| matches!(item.from, From::Broker { .. })) {
+            return;
+        }
         let numbers: Vec<i64> = state.from_broker.drain(..).collect();
         state.parked += numbers.len() as u64;
         numbers.into_iter().for_each(|number| self.park(number));

@@ -13,6 +13,9 @@ use crate::message::Text;
 
 type Name = (Text, Text);
 
+/// The turns of one caller.
+type Guards = Vec<(Name, OwnedMutexGuard<()>)>;
+
 /// How often those who wait look whether turns are kept for a caller that gave up.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -23,13 +26,13 @@ pub struct Turns<C> {
 
 struct State<C> {
     lines: HashMap<Name, Arc<Turn<()>>, foldhash::fast::RandomState>,
-    kept: Vec<(Weak<C>, Vec<(Name, OwnedMutexGuard<()>)>)>,
+    kept: Vec<(Weak<C>, Guards)>,
 }
 
 /// The turns of some keys, passed on when dropped.
 pub struct Taken<'a, C> {
     turns: &'a Turns<C>,
-    taken: Vec<(Name, OwnedMutexGuard<()>)>,
+    taken: Guards,
 }
 
 impl<C> Default for Turns<C> {
@@ -68,7 +71,7 @@ impl<C> Turns<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept_for(&self, caller: &Arc<C>) -> Option<Vec<(Name, OwnedMutexGuard<()>)>> {
+    fn kept_for(&self, caller: &Arc<C>) -> Option<Guards> {
         let mut state = self.state();
         let at = state.kept.iter().position(|(weak, _)| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(caller)))?;
         Some(state.kept.swap_remove(at).1)
@@ -85,7 +88,7 @@ impl<C> Turns<C> {
 }
 
 impl<C> State<C> {
-    fn release(&mut self, guards: Vec<(Name, OwnedMutexGuard<()>)>) {
+    fn release(&mut self, guards: Guards) {
         for (name, guard) in guards {
             drop(guard);
             // Nobody but the map has it.

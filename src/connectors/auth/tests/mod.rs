@@ -35,7 +35,10 @@ struct Party {
 fn manifest(auth: &str) -> String {
     let auth: String = auth.lines().map(|line| format!("  {line}\n")).collect();
     let head = "system: Test\nroles: [erp]\nverified: { against: recorded answers }\nbase: $connection.url\n";
-    format!("{head}auth:\n{auth}operations: {{}}\n")
+    let named = "first id key key_id password secret url";
+    let settings: String =
+        named.split(' ').map(|name| format!("  {name}: {{ type: text, optional: true }}\n")).collect();
+    format!("{head}settings:\n{settings}auth:\n{auth}operations: {{}}\n")
 }
 
 impl Party {
