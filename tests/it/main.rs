@@ -17,4 +17,5 @@ mod layers;
 mod parts;
 mod real_parts;
 mod sources;
+mod systems;
 mod tour;
