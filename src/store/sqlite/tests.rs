@@ -252,7 +252,7 @@ async fn a_full_disk_still_settles() {
         let out = take(&mut consumer, 1).await;
         assert!(out[0].entry.body.starts_with(n.to_string().as_bytes()));
         // The first take more room than they give back, whatever was free inside the file.
-        let body = if n < 60 { body.repeat(2) } else { String::new() };
+        let body = if n < 12 { body.repeat(2) } else { String::new() };
         let outputs = vec![entry("q.to.erp", None, &format!("{n}{body}"))];
         settle(&engine, Settlement { ended: vec![out[0].at], outputs, ..Settlement::default() }).await;
     }
