@@ -36,6 +36,7 @@ pub struct Medusa {
     email: String,
     password: String,
     token: String,
+    key: String,
 }
 
 impl Medusa {
@@ -74,8 +75,10 @@ impl Medusa {
 
     fn at(application: Option<Application>, host: String, port: u16) -> Medusa {
         let (email, password) = (EMAIL.to_owned(), PASSWORD.to_owned());
-        let mut medusa = Medusa { application, host, port, email, password, token: String::new() };
+        let mut medusa = Medusa { application, host, port, email, password, token: String::new(), key: String::new() };
         medusa.log_in();
+        let made = medusa.ask("POST", "/admin/api-keys", Some(&json!({ "title": "raccord", "type": "secret" })));
+        made["api_key"]["token"].as_str().expect("a key was made").clone_into(&mut medusa.key);
         medusa
     }
 
@@ -106,6 +109,11 @@ impl Medusa {
     /// For `Authorization: Bearer TOKEN` on everything below `/admin/`.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// For `Authorization: Basic base64("KEY:")`; it does not end.
+    pub fn secret_key(&self) -> &str {
+        &self.key
     }
 
     #[track_caller]

@@ -34,6 +34,9 @@ struct Pipelines;
 #[folder = "config/"]
 struct Config;
 
+/// The pipelines it plays: those that need no connected system. The others are shown with real ones (`tests/it/systems.rs`).
+const PLAYED: [&str; 5] = ["account-prefill", "price-list", "stock-movement", "till-tickets", "web-order"];
+
 #[derive(Debug, Args)]
 pub struct Demo {
     /// End when every message has arrived
@@ -130,11 +133,12 @@ impl Folder {
         let folder = Folder { path: keep.map_or_else(temporary, Path::to_owned), temporary: keep.is_none() };
         let filled = std::fs::read_dir(&folder.path).is_ok_and(|mut entries| entries.next().is_some());
         anyhow::ensure!(!filled, "{} is not empty", folder.path.display());
-        for name in Pipelines::iter() {
+        for name in Pipelines::iter().filter(|name| name.split('/').next().is_some_and(|first| PLAYED.contains(&first)))
+        {
             let file = Pipelines::get(&name).context("a listed file is there")?;
             write(&folder.path.join("pipelines").join(name.as_ref()), &file.data)?;
         }
-        for name in Config::iter() {
+        for name in Config::iter().filter(|name| !name.starts_with("connections/")) {
             let file = Config::get(&name).context("a listed file is there")?;
             write(&folder.path.join("config").join(name.as_ref()), &file.data)?;
         }

@@ -1,6 +1,4 @@
-//! Real business systems, joined by the manifests that ship: what comes out is read back through each system's own API.
-//!
-//! Part of the long run; `RACCORD_ORDERS=12` places a dozen orders instead of 2,000.
+//! Orders of the shop become sales of the ERP, whatever is killed meanwhile. `RACCORD_ORDERS=12` places a dozen instead of 2,000.
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +34,7 @@ const ARTICLE: &str = "2000000000015";
 /// The shop's orders reach the ERP though it is killed twice and the hub once: each is one sale, and the money is the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_of_the_shop_become_sales_of_the_erp_one_each() {
-    if std::env::var_os("RACCORD_LONG").is_none() {
-        println!("SKIPPED: the real systems take minutes to install; RACCORD_LONG=1 (tests/run --long) runs it");
+    if !super::asked_for() {
         return;
     }
     let orders = std::env::var("RACCORD_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(2_000);
