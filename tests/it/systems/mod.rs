@@ -3,7 +3,10 @@
 //!
 //! Part of the long run (`tests/run --long`): the systems take minutes to install, once.
 
+mod goods;
 mod orders;
+mod people;
+mod tickets;
 
 use std::path::Path;
 use std::process::Command;

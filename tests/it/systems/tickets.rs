@@ -1,0 +1,1 @@
+//! Till tickets and the tills' end of day.
