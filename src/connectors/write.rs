@@ -14,7 +14,7 @@ use super::answer::Reply;
 use super::connection::Connection;
 use super::forms::Extra;
 use super::line::Line;
-use super::manifest::{Batch, Request, SettingType, Write};
+use super::manifest::{Batch, Request, Write};
 use super::scope::View;
 use crate::codecs::Codec;
 use crate::formula::{Meta, Scope, Template};
@@ -23,8 +23,6 @@ use crate::protocols::{Delivered, Delivery, Prepared, Surroundings, Target, Targ
 
 /// Most bytes of an answer in the journal.
 const MOST_NOTE: usize = 200;
-/// Shorter secrets are not looked for in what the journal keeps.
-const SHORTEST_SECRET: usize = 4;
 /// Most documents of a request, whatever the manifest says.
 const MOST_TOGETHER: usize = 1000;
 
@@ -42,7 +40,6 @@ impl TargetSettings for WriteTarget {
             name: name.into(),
             operation: self.operation.clone(),
             line: self.connection.line(around)?,
-            secrets: secrets(&self.connection),
             sees_headers: sees_headers(&self.write),
             write: self.write.clone(),
         }))
@@ -55,8 +52,6 @@ struct Writer {
     operation: Text,
     line: Arc<Line>,
     write: Box<Write>,
-    /// Values of the connection that no journal keeps, the longest first.
-    secrets: Vec<Text>,
     /// Whether a request holds a header of the message.
     sees_headers: bool,
 }
@@ -185,10 +180,8 @@ impl Writer {
 
     /// A result as the journal keeps it: without the connection's secrets, and bounded.
     fn short(&self, result: &Value) -> Text {
-        let mut text = result.plain().map_or_else(|| json::to_text(result), |text| text.to_string());
-        for secret in &self.secrets {
-            text = text.replace(secret.as_str(), "***");
-        }
+        let text = result.plain().map_or_else(|| json::to_text(result), |text| text.to_string());
+        let mut text = self.line.secrets.hide_in_text(&text);
         if text.len() > MOST_NOTE {
             let end = (0..=MOST_NOTE - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(end);
@@ -390,16 +383,6 @@ fn id_of(places: &[(usize, Sent<'_>)]) -> MessageId {
 /// Nobody knows whether the system took a document: it is sent again.
 fn untold(why: &str) -> Fault {
     Fault::retry("CONNECTOR-BATCH", format!("whether the system took this document of several is not known: {why}"))
-}
-
-/// The values of a connection that stand for its secrets.
-fn secrets(connection: &Connection) -> Vec<Text> {
-    let kinds = connection.manifest.head.settings.iter().flatten();
-    let names = kinds.filter(|(_, kind)| kind.r#type == SettingType::Secret).map(|(name, _)| name);
-    let values = names.filter_map(|name| connection.settings.get(name)?.plain());
-    let mut values: Vec<Text> = values.filter(|value| value.len() >= SHORTEST_SECRET).collect();
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values
 }
 
 /// Whether what is sent holds a header of the message.
