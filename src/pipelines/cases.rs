@@ -421,7 +421,6 @@ mod tests {
     use super::*;
     use crate::config::{Environment, parse, render};
     use crate::connectors::Connectors;
-    use crate::message::json;
     use crate::pipelines::{Names, load};
     use crate::queue::embedded::Scratch;
     use crate::steps::{ConnectionNames, TableNames};
