@@ -69,7 +69,9 @@ async fn run_case(manifest: &Arc<Manifest>, case: &ManifestCase, canonical: &Can
         return vec![format!("there is no operation `{}`; there are: {}", case.operation, known.join(", "))];
     };
     let script = Arc::new(Script::new(&case.exchange));
-    let connection = Connection::new("case".into(), manifest.clone(), settings(manifest, case));
+    let settings = settings(manifest, case);
+    let name = settings.get("name").and_then(Value::as_text).map_or_else(|| manifest.name.clone(), Text::from);
+    let connection = Connection::new(name, manifest.clone(), settings);
     let clock = Clock::simulated(time);
     let playing = Playing {
         connection: Arc::new(connection.answered_by(script.clone())),

@@ -10,7 +10,8 @@ settings! {
         about: String,
         /// The operation.
         operation: Text,
-        /// Settings of the connection. Left out: the default or an example of each; `null` where one is not there.
+        /// Settings of the connection, and its `name`. Left out: the default or an example of each, and the manifest's name; `null`
+        /// where one is not there.
         connection: Option<Data>,
         /// The document to write, the input of a read, or the body the system sends (`listen`).
         given: Option<Data>,

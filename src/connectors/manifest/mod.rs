@@ -39,7 +39,7 @@ pub struct Manifest {
 settings! {
     /// How to talk to one kind of system.
     ///
-    /// Formulas here see `$connection` (its settings), and besides what each place says. `$` in a request is the document to
+    /// Formulas here see `$connection` (its settings, and its name: `$connection.name`), and besides what each place says. `$` in a request is the document to
     /// write or the input of a read; where an answer is looked at, `$` is the answer's body and `$headers` its headers.
     pub struct ManifestHead {
         /// The system's name, as people say it.
@@ -52,7 +52,7 @@ settings! {
         protocol: Wire = "http",
         /// What the manifest was seen to work against.
         verified: Verified,
-        /// What a connection must give.
+        /// What a connection must give. `name` is none: `$connection.name` is what the connection is called.
         settings: Option<BTreeMap<Text, SettingKind>>,
         /// The address that paths of requests are put behind: `$connection.url`.
         base: Template,
