@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::forms::Extra;
 use super::line::Line;
 use super::manifest::{ApiKey, HookAuth, HookSignature, Listen, SignAlgorithm, SignEncoding};
-use super::scope::View;
+use super::scope::{View, of_operation};
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::config::{Secret, Size};
@@ -288,6 +288,7 @@ impl Events {
             Ok(read) => read,
             Err(fault) => {
                 let position = Some(hash(&[&request.body]));
+                let fault = of_operation(fault, &self.operation);
                 return Ok(vec![Arrival { position, fault: Some(fault), ..request }]);
             }
         };
@@ -329,13 +330,8 @@ impl Events {
             Ok(None) => return Ok(None),
             Err(fault) if fault.next() == Next::Refuse => {
                 let position = Some(hash(&[text.as_bytes()]));
-                let arrival = Arrival {
-                    body: text.into(),
-                    document: None,
-                    headers: headers.clone(),
-                    position,
-                    fault: Some(fault),
-                };
+                let fault = Some(of_operation(fault, &self.operation));
+                let arrival = Arrival { body: text.into(), document: None, headers: headers.clone(), position, fault };
                 return Ok(Some(arrival));
             }
             Err(fault) => return Err(self.come_again(&fault)),

@@ -28,11 +28,11 @@ use super::line::Line;
 use super::manifest::{Poll, Request};
 use super::paging::{Following, Page, Paging};
 use super::progress::{Largest, Progress};
-use super::scope::View;
+use super::scope::{View, of_operation};
 use super::waits::Waits;
 use crate::clock::Clock;
 use crate::codecs::Codec;
-use crate::formula::{Meta, in_item};
+use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
 
@@ -568,7 +568,7 @@ impl Polling {
         let body = written(&item);
         // Apart from that of a message: once the manifest is mended, the item may come again and be one.
         let position = Some(format!("{} {}", fault.code(), hash(&body, None)));
-        let fault = Some(in_item(fault, "items", index));
+        let fault = Some(of_operation(fault.within(&format!("items[{index}]")), &self.source.operation));
         Ok(Arrival { body, document: None, headers: self.headers.clone(), position, fault })
     }
 }

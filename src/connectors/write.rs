@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::forms::Extra;
 use super::line::Line;
 use super::manifest::{Batch, Request, Write};
-use super::scope::View;
+use super::scope::{View, of_operation};
 use crate::codecs::Codec;
 use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
@@ -71,18 +71,22 @@ impl Target for Writer {
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Option<Text>, Fault> {
-        self.tell(delivery).await.map(|delivered| delivered.note)
+        self.deliver_told(std::slice::from_ref(delivery))
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(untold("it was not sent")))
+            .map(|delivered| delivered.note)
     }
 
     async fn deliver_told(&self, deliveries: &[Delivery]) -> Vec<Result<Delivered, Fault>> {
-        if let Some(batch) = &self.write.batch {
-            return self.together(batch, deliveries).await;
-        }
-        let mut outcomes = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
+        let mut outcomes = match &self.write.batch {
+            Some(batch) => self.together(batch, deliveries).await,
+            None => Vec::with_capacity(deliveries.len()),
+        };
+        for delivery in deliveries.iter().skip(outcomes.len()) {
             outcomes.push(self.tell(delivery).await);
         }
-        outcomes
+        outcomes.into_iter().map(|outcome| outcome.map_err(|fault| of_operation(fault, &self.operation))).collect()
     }
 
     async fn deliver_all(&self, deliveries: &[Delivery]) -> Vec<Result<Option<Text>, Fault>> {
