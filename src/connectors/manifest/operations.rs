@@ -48,7 +48,7 @@ settings! {
         /// Further requests for each item, which they see as `$item`.
         calls: Vec<Call>,
         /// What identifies an item's state, so that the same one read again is a repeat: `"=concat($item.id, '@', $item.changed)"`.
-        /// Left out: the item's content.
+        /// Left out: the item's content. Content is what the system said, whatever `document` makes of it.
         id: Option<Template>,
         /// The message's document, from `$item` and `$calls`. Left out: the item.
         document: Option<Template>,

@@ -89,8 +89,10 @@ impl Run {
     }
 }
 
+/// The documents; of what has none, the body.
 fn bodies(arrivals: &[Arrival]) -> Vec<String> {
-    arrivals.iter().map(|arrival| String::from_utf8_lossy(&arrival.body).into_owned()).collect()
+    let body = |arrival: &Arrival| String::from_utf8_lossy(&arrival.body).into_owned();
+    arrivals.iter().map(|arrival| arrival.document.as_ref().map_or_else(|| body(arrival), Value::to_string)).collect()
 }
 
 async fn cursor(recorder: &Recorder) -> String {
