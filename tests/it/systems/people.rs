@@ -159,6 +159,32 @@ async fn messages_are_joined_to_customer_and_conversation() {
     assert!(hub.terminate().await.success());
 }
 
+/// Who ordered in the shop and then writes is known, with the order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_ordered_and_then_writes_is_known_with_the_order() {
+    if !asked_for() {
+        return;
+    }
+    let (tryton, vendure) = start().await;
+    let screens = Peer::start(|_| Answer::Status(204)).await;
+    let folder = lay_out("systems-buyer", &["shop-buyer", "customer", "contact-message", "who-is-calling"]);
+    let variables = Variables::new().tryton(&tryton).vendure(&vendure).set("CONTACT_URL", screens.url(""));
+    let mut hub = run(&folder, &variables).await;
+    let order = spawn_blocking(move || vendure.order("2000000000015", 2, "camille.people@courriel.example"));
+    let order = order.await.expect("it is placed");
+    let found = party(&hub, &tryton, "camille.people@courriel.example", |_| true).await;
+    assert_eq!(found["addresses"][0]["city"], "Nantes");
+
+    let from = json!({ "address": "camille.people@courriel.example" });
+    tell(&hub, &message("m-5", "people-c5", "email", &from, "Where is it?", "2026-11-05T09:00:00+01:00")).await;
+    screens.got("people-c5").await;
+    let screen = screens_of(&screens, "people-c5").remove(0);
+    assert_eq!(screen["customer"]["number"], found["code"]);
+    assert!(screen["know"].to_string().contains(&order), "{screen}");
+    nobody_is_told_of(&hub);
+    assert!(hub.terminate().await.success());
+}
+
 /// The CRM is killed, the hub too, and messages go on coming: once all are back, each conversation is there and whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_message_is_lost_while_the_crm_is_away() {
