@@ -151,10 +151,10 @@ async fn messages_are_joined_to_customer_and_conversation() {
     assert!(texts.find("satchel") < texts.find("pens"), "{texts}");
     assert_eq!(screens_of(&screens, "people-c3")[0]["customer"]["known"], false);
 
-    let caller = who_is_calling(&hub, "0199000711").await;
-    assert_eq!((&caller["known"], &caller["number"]), (&json!(true), &json!("PEOPLE-1")), "{caller}");
+    let caller = who_is_calling(&hub, "0199000711", true).await;
+    assert_eq!(caller["number"], "PEOPLE-1");
     assert_eq!(caller["last_contact"]["conversation"], "people-c2");
-    assert_eq!(who_is_calling(&hub, "0199000799").await["known"], false);
+    who_is_calling(&hub, "0199000799", false).await;
     nobody_is_told_of(&hub);
     assert!(hub.terminate().await.success());
 }
@@ -170,7 +170,8 @@ async fn whoever_ordered_and_then_writes_is_known_with_the_order() {
     let folder = lay_out("systems-buyer", &["shop-buyer", "customer", "contact-message", "who-is-calling"]);
     let variables = Variables::new().tryton(&tryton).vendure(&vendure).set("CONTACT_URL", screens.url(""));
     let mut hub = run(&folder, &variables).await;
-    let order = spawn_blocking(move || vendure.order("2000000000015", 2, "camille.people@courriel.example"));
+    let shop = vendure.clone();
+    let order = spawn_blocking(move || shop.order("2000000000015", 2, "camille.people@courriel.example"));
     let order = order.await.expect("it is placed");
     let found = party(&hub, &tryton, "camille.people@courriel.example", |_| true).await;
     assert_eq!(found["addresses"][0]["city"], "Nantes");
@@ -194,6 +195,8 @@ async fn no_message_is_lost_while_the_crm_is_away() {
     let tryton = Arc::new(spawn_blocking(Tryton::private).await.expect("it starts"));
     let screens = Peer::start(|_| Answer::Status(204)).await;
     let folder = lay_out("systems-crm-away", &["contact-message", "who-is-calling"]);
+    let ladder = "retry: [5s, 30s, 2m, 10m, 1h, 6h]";
+    folder.replace("pipelines/contact-message/pipeline.yaml", ladder, &format!("retry: [{}30m]", "5s, ".repeat(30)));
     let variables = Variables::new().tryton(&tryton).set("CONTACT_URL", screens.url(""));
     let mut hub = run(&folder, &variables).await;
     let crm = tryton.clone();
@@ -218,7 +221,8 @@ async fn no_message_is_lost_while_the_crm_is_away() {
             hub = run(&folder, &variables).await;
         }
     }
-    assert_eq!(who_is_calling(&hub, "0199000721").await["known"], false, "an answer, though nobody can be asked");
+    // An answer, though nobody can be asked.
+    who_is_calling(&hub, "0199000721", false).await;
     assert!(screens.requests().is_empty(), "nobody becomes unknown because the CRM is away");
     let crm = tryton.clone();
     spawn_blocking(move || crm.start()).await.expect("it is back");
@@ -310,10 +314,19 @@ async fn told(hub: &HubProcess, message: &str, secret: &str) -> u16 {
     request.send().await.expect("the hub answers").status().as_u16()
 }
 
-async fn who_is_calling(hub: &HubProcess, telephone: &str) -> Value {
-    let request = client().get(hub.url(&format!("/caller?telephone={telephone}"))).bearer_auth(CALLER);
-    let answer = request.send().await.expect("the hub answers").text().await.expect("it has a body");
-    serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
+/// What the agent's screen is told of a caller. Where the CRM is slow there is less, and the screen asks again.
+async fn who_is_calling(hub: &HubProcess, telephone: &str, known: bool) -> Value {
+    let mut told = Value::Null;
+    for _ in 0..30 {
+        let request = client().get(hub.url(&format!("/caller?telephone={telephone}"))).bearer_auth(CALLER);
+        let answer = request.send().await.expect("the hub answers").text().await.expect("it has a body");
+        told = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        if told["known"] == known && told["telephone"].is_string() {
+            return told;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    panic!("the last answer was {told}\n{}", hub.log());
 }
 
 /// What the agent's screen of a conversation was given, oldest first.
