@@ -129,18 +129,14 @@ async fn messages_are_joined_to_customer_and_conversation() {
     }
     assert_eq!(told(&hub, &first, "another secret").await, 401);
 
-    let lead = lead_of(&hub, &tryton, "people-c1", |lead| {
-        lead["comment"].as_str().is_some_and(|note| note.contains("satchel"))
-    })
-    .await;
-    assert_eq!(lead["party"], customer);
-    let note = lead["comment"].as_str().unwrap_or_default();
-    assert!(note.find("satchel") < note.find("pens"), "in the order they were written: {note}");
-    let lead = lead_of(&hub, &tryton, "people-c2", |_| true).await;
-    assert_eq!(lead["party"], customer, "found by the telephone");
-    let lead = lead_of(&hub, &tryton, "people-c3", |_| true).await;
-    assert_eq!(lead["party"], Value::Null);
-    assert!(lead["comment"].as_str().is_some_and(|note| note.contains("zoe.people@courriel.example")), "{lead}");
+    let (party, texts) = lead_of(&hub, &tryton, "people-c1", 2).await;
+    assert_eq!(party, customer);
+    assert!(texts[0].contains("And the pens?") && texts[1].contains("Where is my satchel?"), "as they came: {texts:?}");
+    let (party, _) = lead_of(&hub, &tryton, "people-c2", 1).await;
+    assert_eq!(party, customer, "found by the telephone");
+    let (party, texts) = lead_of(&hub, &tryton, "people-c3", 1).await;
+    assert_eq!(party, Value::Null);
+    assert!(texts[0].contains("zoe.people@courriel.example"), "{texts:?}");
 
     screens.got("people-c3").await;
     let seen = screens_of(&screens, "people-c1");
@@ -229,10 +225,9 @@ async fn no_message_is_lost_while_the_crm_is_away() {
 
     for conversation in 0..10 {
         let name = format!("people-away-{conversation}");
-        let lead =
-            lead_of(&hub, &tryton, &name, |lead| lead["comment"].as_str().is_some_and(|note| note.contains("still")))
-                .await;
-        assert_eq!(lead["party"], customer, "{name}");
+        let (party, texts) = lead_of(&hub, &tryton, &name, 2).await;
+        assert_eq!(party, customer, "{name}");
+        assert!(texts[0].contains("It rains.") && texts[1].contains("It still rains."), "{texts:?}");
         wait_for(&*name, || (screens_of(&screens, &name).last()?["count"] == 2).then_some(())).await;
     }
     nobody_is_told_of(&hub);
@@ -280,13 +275,21 @@ fn holds(party: &Value, contact: &str) -> bool {
     mechanisms.is_some_and(|all| all.iter().any(|mechanism| mechanism["value"] == contact))
 }
 
-/// The one lead of a conversation, once it is as wanted.
-async fn lead_of(hub: &HubProcess, tryton: &Arc<Tryton>, conversation: &str, wanted: fn(&Value) -> bool) -> Value {
+/// Party and texts of the one lead of a conversation, once it has as many: its own, then its notes, the oldest first.
+async fn lead_of(hub: &HubProcess, tryton: &Arc<Tryton>, conversation: &str, count: usize) -> (Value, Vec<String>) {
     let (tryton, named) = (tryton.clone(), conversation.to_owned());
     eventually(conversation, hub, move || {
-        let found = tryton.search("sale.opportunity", &json!([["reference", "=", named]]), &["party", "comment"]);
-        assert!(found.len() < 2, "one conversation, one record: {found:?}");
-        found.into_iter().find(wanted)
+        let found =
+            tryton.search("sale.opportunity", &json!([["reference", "=", named]]), &["party", "comment", "state"]);
+        let mut leads = found.iter().filter(|lead| lead["state"] != "cancelled");
+        let lead = leads.next()?;
+        assert!(leads.next().is_none(), "one conversation, one record: {found:?}");
+        let of_it = json!([["resource", "=", format!("sale.opportunity,{}", lead["id"])]]);
+        let notes = tryton.search("ir.note", &of_it, &["message"]);
+        let texts = std::iter::once(&lead["comment"]).chain(notes.iter().map(|note| &note["message"]));
+        let texts: Vec<String> = texts.filter_map(Value::as_str).map(str::to_owned).collect();
+        assert!(texts.len() <= count, "each message once: {texts:?}");
+        (texts.len() == count).then(|| (lead["party"].clone(), texts))
     })
     .await
 }
