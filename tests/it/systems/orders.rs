@@ -68,7 +68,9 @@ async fn on<S: Send + Sync + 'static, T: Send + 'static>(
     act: impl FnOnce(&S) -> T + Send + 'static,
 ) -> T {
     let system = system.clone();
-    spawn_blocking(move || act(&system)).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    spawn_blocking(move || act(&system))
+        .await
+        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// Waits until the ERP has a confirmed sale for each order, as long as more of them come.

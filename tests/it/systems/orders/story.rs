@@ -83,9 +83,11 @@ pub(super) fn notes(order: &Value) -> Vec<String> {
 
 /// Sends the sale's open shipment, with so many pieces in it; what is left becomes another one. Answers its number.
 fn ship(tryton: &Tryton, sale: i64, quantity: u32) -> String {
-    let domain = json!([["outgoing_moves.sale", "=", sale], ["state", "in", ["draft", "waiting"]]]);
-    let open = tryton.search("stock.shipment.out", &domain, &["number", "outgoing_moves.quantity"]);
-    assert_eq!(open.len(), 1, "one shipment is open: {open:?}");
+    let fields = "f=shipments.number&f=shipments.state&f=shipments.outgoing_moves.quantity";
+    let told = tryton.get(&format!("model/sale.sale/{sale}?{fields}"));
+    let mut open = told["shipments"].as_array().cloned().unwrap_or_default();
+    open.retain(|shipment| shipment["state"] == "waiting");
+    assert_eq!(open.len(), 1, "one shipment is open: {told}");
     let shipment = format!("model/stock.shipment.out/{}", open[0]["id"]);
     tryton.post(&format!("{shipment}/draft"), &json!({}));
     let moved = format!("model/stock.move/{}", open[0]["outgoing_moves"][0]["id"]);
@@ -120,6 +122,37 @@ fn take_back(tryton: &Tryton, sale: i64, quantity: i64) -> String {
     assert_eq!(notes.len(), 1, "one credit note: {notes:?}");
     let posted = tryton.post(&format!("model/account.invoice/{}/post?f=number", notes[0]["id"]), &json!({}));
     posted["number"].as_str().expect("it has a number").to_owned()
+}
+
+/// Cancels an order in the shop, as its staff would.
+fn cancel_in_the_shop(vendure: &Vendure, code: &str) {
+    let query =
+        "mutation($input: CancelOrderInput!) { cancelOrder(input: $input) { __typename ... on Order { state } } }";
+    let input =
+        json!({ "orderId": of_the_shop(vendure, code)["id"], "reason": "no longer wanted", "cancelShipping": true });
+    let told = vendure.admin(query, json!({ "input": input }));
+    assert_eq!(told["cancelOrder"]["state"], "Cancelled", "{told}");
+}
+
+/// Cancels a sale that is in process, as a clerk would: shipment and invoice are stopped, and both are left at that.
+fn cancel_in_the_erp(tryton: &Tryton, sale: i64) {
+    let sale = format!("model/sale.sale/{sale}");
+    let told = tryton.get(&format!("{sale}?f=shipments&f=invoices&f=lines.moves"));
+    for (model, field) in [("stock.shipment.out", "shipments"), ("account.invoice", "invoices")] {
+        for id in told[field].as_array().expect("a list") {
+            tryton.post(&format!("model/{model}/{id}/cancel"), &json!({}));
+        }
+    }
+    let lines = told["lines"].as_array().expect("a list").iter();
+    let ignored = lines.map(|line| json!(["write", [line["id"]], { "moves_ignored": [["add", ids(&line["moves"])]] }]));
+    let left = json!({ "invoices_ignored": [["add", told["invoices"]]], "lines": ignored.collect::<Vec<_>>() });
+    let changed = tryton.request("PUT", &sale, Some(&left));
+    assert!(matches!(changed, Ok((200, _))), "{changed:?}");
+    tryton.post(&format!("{sale}/process"), &json!({}));
+}
+
+fn ids(records: &Value) -> Vec<Value> {
+    records.as_array().into_iter().flatten().map(|record| record.get("id").unwrap_or(record).clone()).collect()
 }
 
 /// Order, confirmation, two parcels, a credit note: each is seen at the other side, once.
@@ -172,4 +205,55 @@ fn parcels(order: &Value) -> Vec<(String, i64)> {
     let mut parcels: Vec<_> = parcels.iter().map(read).collect();
     parcels.sort();
     parcels
+}
+
+/// A cancellation in the shop stops the sale in the ERP, one in the ERP cancels the shop's order; neither comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_crosses_once_from_either_side() {
+    if !asked_for() {
+        return;
+    }
+    let waits = [("order-cancelled", "within: 10m", "within: 15s")];
+    let pipelines = ["shop-order", "order-status", "order-cancelled"];
+    let mut story = Story::begin("systems-cancelled", &pipelines, &waits).await;
+    let (at_once, by_shop, by_erp) = (story.order(1).await, story.order(2).await, story.order(3).await);
+    cancel(&story, &at_once).await;
+    for code in [&by_shop, &by_erp] {
+        story.sale("a sale", code, |sale| sale["state"] == "processing").await;
+        story.shop("a confirmation", code, |order| !notes(order).is_empty()).await;
+    }
+
+    cancel(&story, &by_shop).await;
+    let stopped = |sale: &Value| {
+        let states = ["shipments", "invoices"].map(|of| sale[of].as_array().cloned().unwrap_or_default()).concat();
+        states.len() == 2 && states.iter().all(|one| one["state"] == "cancelled")
+    };
+    story.sale("the stopped sale", &by_shop, stopped).await;
+
+    let sale = story.sale("a sale", &by_erp, |_| true).await["id"].as_i64().expect("sales have ids");
+    on(&story.tryton, move |tryton| cancel_in_the_erp(tryton, sale)).await;
+    let cancelled = story.shop("the cancelled order", &by_erp, |order| order["state"] == "Cancelled").await;
+    assert_eq!(cancelled["totalWithTax"], 0, "{cancelled}");
+
+    // The shop tells its own cancellations ten seconds later; after that nothing moves any more.
+    sleep(Duration::from_secs(20)).await;
+    let told = polled(&story.hub);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(polled(&story.hub), told, "neither system changes: {}", story.hub.log());
+    let never =
+        on(&story.tryton, move |tryton| tryton.search("sale.sale", &json!([["web_id", "=", at_once]]), &["state"]));
+    assert_eq!(never.await, Vec::<Value>::new(), "cancelled before it was heard of");
+
+    story.nothing_is_given_up(&[]);
+    assert!(story.hub.terminate().await.success());
+}
+
+async fn cancel(story: &Story, code: &str) {
+    let code = code.to_owned();
+    on(&story.vendure, move |vendure| cancel_in_the_shop(vendure, &code)).await;
+}
+
+/// How often something new was heard of one of the systems.
+fn polled(hub: &HubProcess) -> usize {
+    hub.log().lines().filter(|line| line.contains(" polled ")).count()
 }
