@@ -40,6 +40,7 @@ impl Status {
         } else if waits.is_none() {
             away(answer.get("away").and_then(Value::as_list).unwrap_or_default());
         }
+        connections(answer.get("connections").and_then(Value::as_list).unwrap_or_default());
         for pipeline in answer.get("pipelines").and_then(Value::as_list).unwrap_or_default() {
             if let Some(source) = pipeline.get("source").and_then(Value::as_text) {
                 println!("\nsource of {}: {source}", output::word(pipeline, "pipeline"));
@@ -74,6 +75,18 @@ fn away(away: &[Value]) {
         println!("The {} has been away since {}: {}", word("server"), word("since"), word("why"));
     }
     println!("What waits in the queues cannot be told now.");
+}
+
+/// What went to connected systems since the hub was started.
+fn connections(connections: &[Value]) {
+    let names = ["connection", "requests", "failed", "last_round"];
+    let word = |one: &Value, name: &str| one.get(name).and_then(Value::plain).unwrap_or_default().to_string();
+    let row = |one: &Value| names.iter().map(|name| word(one, name)).collect();
+    let rows: Vec<Vec<String>> = connections.iter().map(row).collect();
+    if !rows.is_empty() {
+        println!();
+        output::table(&["CONNECTION", "REQUESTS", "FAILED", "LAST ROUND"], &rows);
+    }
 }
 
 /// Who shares the queues, and what each holds; nothing where one instance has them for itself.

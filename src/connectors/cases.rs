@@ -222,6 +222,7 @@ impl Playing<'_> {
             let id = if index == 0 { self.id } else { MessageId::derive(&[self.id.as_bytes(), &index.to_be_bytes()]) };
             let meta = Meta::of(&PIPELINE.into(), id, self.time);
             let view = View {
+                operation: &self.case.operation,
                 connection: &self.connection.settings,
                 document,
                 headers: &headers,

@@ -1,10 +1,11 @@
 //! A connection's one way out: base address, credentials, limits, and what an answer means.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::answer::{Heard, Reply};
-use super::auth::Credentials;
+use super::auth::{Credentials, Proof};
 use super::connection::Connection;
 use super::forms::{self, Extra, Outgoing};
 use super::limits::{self, Gate};
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::message::{Fault, Map, Next, Text, Value};
 use crate::protocols::Surroundings;
 use crate::protocols::http::{Answer, Client, ClientSettings};
+use crate::telemetry::ConnectionMetrics;
 
 /// How long the line rests after "too many requests" without a word of when.
 const UNTOLD: Duration = Duration::from_secs(1);
@@ -32,6 +34,9 @@ pub struct Line {
     gate: Gate,
     /// What nothing that is written down may hold.
     pub(super) secrets: Secrets,
+    metrics: ConnectionMetrics,
+    /// The newest credential of those that are asked for.
+    proofs: AtomicU64,
 }
 
 impl Line {
@@ -57,6 +62,8 @@ impl Line {
             credentials: Credentials::new(head, &connection.name, surroundings)?,
             gate: Gate::new(&limits, clock.clone()),
             secrets: Secrets::of(&connection.manifest, &connection.settings),
+            metrics: surroundings.metrics.connection(&connection.name),
+            proofs: AtomicU64::new(0),
             limits,
             clock,
         })
@@ -70,25 +77,56 @@ impl Line {
         let head = &self.manifest.head;
         let outgoing = forms::render(request, head, view, extra)?;
         let own = forms::is_own(request, &outgoing.url, head, view);
+        let came = self.clock.now();
         let _place = self.gate.enter().await;
+        self.metrics.waited.inc_by(self.clock.now().duration_since(came).as_secs_f64().max(0.0));
         let mut first = true;
         loop {
             let mut proved = outgoing.clone();
             // No credential goes to another system.
             let proof = match own {
-                true => Some(self.credentials.prove(&self.client, &mut proved, view).await?),
+                true => Some(self.prove(&mut proved, view).await?),
                 false => None,
             };
             let secrets = self.secrets.and_proof(&outgoing.headers, &proved.headers);
-            let answer = self.client.send(wire(proved)).await?;
+            let answer = self.client.send(wire(proved)).await.inspect_err(|fault| self.count(view, Err(fault), 0))?;
+            let status = answer.status.as_u16();
             match proof {
-                Some(proof) if first && self.credentials.has_ended(answer.status.as_u16()) => {
+                Some(proof) if first && self.credentials.has_ended(status) => {
+                    self.metrics.request(view.operation, "expired");
                     self.credentials.forget(proof);
                     first = false;
                 }
-                _ => return self.judge(request, answer, view).map_err(|fault| secrets.hide(fault)),
+                _ => {
+                    let judged = self.judge(request, answer, view);
+                    self.count(view, judged.as_ref(), status);
+                    return judged.map_err(|fault| secrets.hide(fault));
+                }
             }
         }
+    }
+
+    /// A credential that is asked for is told apart by its number.
+    async fn prove(&self, outgoing: &mut Outgoing, view: &View<'_>) -> Result<Proof, Fault> {
+        let proof = self.credentials.prove(&self.client, outgoing, view).await?;
+        let before = self.proofs.fetch_max(proof.0, Ordering::Relaxed);
+        self.metrics.tokens.inc_by(proof.0.saturating_sub(before));
+        Ok(proof)
+    }
+
+    fn count(&self, view: &View<'_>, outcome: Result<&Reply, &Fault>, status: u16) {
+        let word = match outcome {
+            Ok(reply) if reply.missing => "missing",
+            Ok(_) => "ok",
+            Err(fault) => match fault.next() {
+                Next::Retry { .. } if status == 429 => "limited",
+                Next::Retry { .. } => "retry",
+                Next::Reconnect => "reconnect",
+                Next::Refuse => "refused",
+                Next::Misconfigured => "misconfigured",
+            },
+        };
+        self.metrics.request(view.operation, word);
     }
 
     /// What the answer means, for the request and for the line.

@@ -200,6 +200,7 @@ impl ListenSource {
         let (none, meta) = (Map::new(), Meta::default());
         let view = View {
             connection: &self.connection.settings,
+            operation: &self.operation,
             document: &Value::Null,
             headers: &none,
             item: None,
@@ -307,7 +308,17 @@ impl Events {
         id: MessageId,
     ) -> View<'v> {
         let connection = &self.line.settings;
-        View { connection, document, headers, item: None, locals, meta, id, time: self.clock.now() }
+        View {
+            operation: &self.operation,
+            connection,
+            document,
+            headers,
+            item: None,
+            locals,
+            meta,
+            id,
+            time: self.clock.now(),
+        }
     }
 
     /// The arrivals of a request: one for each event that is wanted.

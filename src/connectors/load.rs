@@ -1,6 +1,6 @@
 //! Reading `connectors/*.yaml` and `config/connections/*.yaml`, and finding what pipelines name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct Connectors {
     pub connections: BTreeMap<Text, Arc<Connection>>,
     /// What `gives:` and `takes:` name.
     pub canonical: Canonical,
+    /// Manifests that could not be read, which was reported.
+    wrong: BTreeSet<Text>,
 }
 
 /// Reads the manifests and connections of the hub in `folder`; what is wrong is reported, and left out.
@@ -67,6 +69,9 @@ impl Connectors {
         if let Some(manifest) = self.manifests.get(name) {
             return Some(manifest.clone());
         }
+        if self.wrong.contains(name) {
+            return None;
+        }
         let text = Connectors::shipped_text(name)?;
         let file = reader.files.add(Path::new("connectors").join(format!("{name}.yaml")), text.clone());
         self.read_manifest(&name.into(), file, &text, reader);
@@ -91,13 +96,14 @@ impl Connectors {
     fn connection(&mut self, name: &Text, node: &Node, reader: &mut Reader<'_>) -> Option<Connection> {
         let manifests = std::cell::RefCell::new(self);
         let find = |system: &str, at: &Node, reader: &mut Reader<'_>| {
-            manifests.borrow_mut().manifest(system, reader).or_else(|| {
-                let held = manifests.borrow();
-                let known = held.manifests.keys().map(Text::to_string).chain(Connectors::shipped());
+            let found = manifests.borrow_mut().manifest(system, reader);
+            let held = manifests.borrow();
+            if found.is_none() && !held.wrong.contains(system) {
+                let known = held.manifests.keys().chain(&held.wrong).map(Text::to_string).chain(Connectors::shipped());
                 let known: Vec<String> = known.collect();
                 reader.unknown(at.span, "system", system, known.iter().map(String::as_str));
-                None
-            })
+            }
+            found
         };
         Connection::read(name, node, reader, &find)
     }
@@ -139,12 +145,17 @@ impl Connectors {
     }
 
     pub(super) fn read_manifest(&mut self, name: &Text, file: FileId, text: &str, reader: &mut Reader<'_>) {
-        let Some(node) = parse(file, text, &mut reader.problems) else { return };
-        let Some(node) = put_definitions(node, reader) else { return };
-        check_canonical(&node, &self.canonical, reader);
-        if let Some(mut manifest) = Manifest::read(name, &node, reader) {
-            manifest.revision = half(&Sha256::digest(text.as_bytes()));
-            self.manifests.insert(name.clone(), Arc::new(manifest));
+        let node = parse(file, text, &mut reader.problems).and_then(|node| put_definitions(node, reader));
+        let read = node.and_then(|node| {
+            check_canonical(&node, &self.canonical, reader);
+            Manifest::read(name, &node, reader)
+        });
+        match read {
+            Some(manifest) => {
+                let revision = half(&Sha256::digest(text.as_bytes()));
+                self.manifests.insert(name.clone(), Arc::new(Manifest { revision, ..manifest }));
+            }
+            None => drop(self.wrong.insert(name.clone())),
         }
     }
 }

@@ -75,6 +75,7 @@ impl Mapping<'_> {
         let (meta, nothing, none) = (Meta::default(), Map::new(), Value::Null);
         let locals: Map = original.calls.map(|calls| ("calls", calls.clone())).into_iter().collect();
         let view = View {
+            operation: self.operation,
             connection: &self.connection.settings,
             document: if self.alone { original.item } else { &none },
             headers: &nothing,

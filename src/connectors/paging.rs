@@ -299,6 +299,7 @@ mod tests {
             let body = value(body);
             let headers = Map::from_iter([("link", body.get("link").cloned().unwrap_or_default())]);
             let answer = View {
+                operation: "test",
                 connection: &Value::Null,
                 document: &body,
                 headers: &headers,

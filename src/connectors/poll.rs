@@ -36,6 +36,7 @@ use crate::codecs::Codec;
 use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
+use crate::telemetry::PollMetrics;
 
 /// How often a later page, or a call for an item, is asked again.
 const TIMES: u32 = 5;
@@ -119,6 +120,7 @@ impl PollSource {
             clock: around.clock.clone(),
             headers,
             stores_originals: self.poll.document.is_some() && self.mapping().is_of_original(),
+            metrics: around.metrics.poll(pipeline, &self.connection.name, &self.operation),
         })
     }
 }
@@ -134,6 +136,7 @@ struct Polling {
     headers: Map,
     /// Whether what the system said is stored, and not what is made of it.
     stores_originals: bool,
+    metrics: PollMetrics,
 }
 
 /// What a round brought.
@@ -177,6 +180,7 @@ impl Polling {
         loop {
             let began = self.clock.now();
             let tally = self.round(&mut progress, receiver).await?;
+            self.metrics.last_round.set(self.clock.now().as_second());
             self.tell(tally, self.clock.now().duration_since(began).as_millis());
             self.clock.sleep(self.source.every.unwrap_or(self.source.poll.every)).await;
         }
@@ -313,6 +317,7 @@ impl<'p> Round<'p> {
     fn view<'v>(&'v self, locals: &'v Map) -> View<'v> {
         View {
             connection: &self.polling.line.settings,
+            operation: &self.polling.source.operation,
             document: &self.nothing.0,
             headers: &self.nothing.1,
             item: None,
@@ -442,6 +447,7 @@ impl Taking<'_, '_> {
             polling.called(&view, items, &faulty).await?
         };
         self.tally.pages += 1;
+        polling.metrics.pages.inc();
         let ordered = poll.cursor.as_ref().is_some_and(|rule| rule.ordered) && !self.largest.disordered;
         let moves = following == Following::End || ordered;
         let moved = self.largest.value().filter(|value| moves && self.progress.cursor.as_ref() != Some(value));
@@ -485,11 +491,14 @@ impl Taking<'_, '_> {
 
     fn count(&mut self, receipts: &[Receipt]) {
         for receipt in receipts {
-            match receipt.outcome {
-                ReceiptOutcome::Stored => self.tally.stored += 1,
-                ReceiptOutcome::Repeat => self.tally.repeats += 1,
-                ReceiptOutcome::Conflict | ReceiptOutcome::Dead => self.tally.dead += 1,
-            }
+            let metrics = &self.round.polling.metrics;
+            let (count, counter) = match receipt.outcome {
+                ReceiptOutcome::Stored => (&mut self.tally.stored, &metrics.stored),
+                ReceiptOutcome::Repeat => (&mut self.tally.repeats, &metrics.repeats),
+                ReceiptOutcome::Conflict | ReceiptOutcome::Dead => (&mut self.tally.dead, &metrics.dead),
+            };
+            *count += 1;
+            counter.inc();
         }
     }
 }

@@ -72,6 +72,7 @@ async fn ask(
     let meta = Meta::of(&format!("{}.{name}", connection.name).into(), id, time);
     let mut locals = Map::from_iter([("input", input.clone())]);
     let view = View {
+        operation: name,
         connection: &connection.settings,
         document: input,
         headers: &Map::new(),

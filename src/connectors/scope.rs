@@ -16,6 +16,8 @@ impl Tables for NoTables {
 
 /// What the formulas of one operation see; each request and each answer add to it.
 pub struct View<'a> {
+    /// What the metrics call it.
+    pub operation: &'a str,
     /// `$connection`
     pub connection: &'a Value,
     /// `$`

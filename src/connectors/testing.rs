@@ -243,6 +243,7 @@ impl Seen {
 
     pub fn view(&self) -> super::scope::View<'_> {
         super::scope::View {
+            operation: "test",
             connection: &self.connection,
             document: &self.document,
             headers: &self.headers,

@@ -31,6 +31,7 @@ pub async fn ask_whether_well(connection: &Connection, around: &Surroundings) ->
     let (id, time) = (MessageId::draw(), around.clock.now());
     let meta = Meta::of(&"check".into(), id, time);
     let view = View {
+        operation: "check",
         connection: &connection.settings,
         document: &Value::Null,
         headers: &headers,

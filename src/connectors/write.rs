@@ -156,7 +156,17 @@ impl Writer {
         (id, delivery): (MessageId, &Delivery),
     ) -> View<'v> {
         let connection = &self.line.settings;
-        View { connection, document, headers, item: None, locals, meta, id, time: delivery.time }
+        View {
+            operation: &self.operation,
+            connection,
+            document,
+            headers,
+            item: None,
+            locals,
+            meta,
+            id,
+            time: delivery.time,
+        }
     }
 
     fn meta(&self, delivery: &Delivery, id: MessageId) -> Meta {

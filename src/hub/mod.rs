@@ -125,6 +125,7 @@ impl Hub {
             pipelines: registry.clone(),
             vault: works.engine.store.clone(),
             connections: Arc::new(NoConnections),
+            metrics: works.metrics.clone(),
         };
         let hub = Arc::new(Hub {
             settings: configuration.hub.clone(),

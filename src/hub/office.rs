@@ -24,6 +24,7 @@ use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::pipelines::{self, Configuration, Gate, Works, mask};
 use crate::protocols::{Arrival, Receiver, Surroundings};
 use crate::store::{Away, DeadFilter, DeadLetter, Hop, Instance};
+use crate::telemetry::Traffic;
 
 /// Largest question: a message sent in by hand.
 const MAX_QUESTION: u64 = 64 << 20;
@@ -279,6 +280,8 @@ impl Office {
         let away = if ill { self.hub.as_ref().map(|hub| hub.away()).unwrap_or_default() } else { Vec::new() };
         let mut out = Map::new();
         out.insert("running", self.hub.is_some());
+        let connections = self.works.metrics.traffic();
+        out.insert("connections", Value::List(connections.into_iter().map(told_traffic).collect()));
         out.insert("away", Value::List(away.iter().map(told_away).collect()));
         out.insert("not_ready", Value::List(reasons.into_iter().map(Value::from).collect()));
         out.insert("pipelines", list);
@@ -326,6 +329,19 @@ fn arrivals(pipeline: &pipelines::Pipeline, body: Bytes, headers: Map) -> impl I
         }
         (!some.is_empty()).then_some(some)
     })
+}
+
+/// What went to a connected system.
+fn told_traffic((connection, traffic): (String, Traffic)) -> Value {
+    let count = |count: u64| Value::from(usize::try_from(count).unwrap_or(usize::MAX));
+    let mut out = Map::new();
+    out.insert("connection", connection);
+    out.insert("requests", count(traffic.requests));
+    out.insert("failed", count(traffic.failed));
+    if let Some(at) = traffic.last_round {
+        out.insert("last_round", seconds(at));
+    }
+    out.into()
 }
 
 fn told_away(away: &Away) -> Value {

@@ -257,6 +257,7 @@ impl Shop {
             pipelines: Arc::new(super::Registry::default()),
             vault: self.store.clone(),
             connections: Arc::new(NoConnections),
+            metrics: Metrics::default(),
         };
         let works = Works { metrics: Metrics::default(), ..self.works.clone() };
         let opened = Opened::open(&self.configuration.pipelines["prices"], &works, &surroundings);

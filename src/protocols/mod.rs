@@ -27,6 +27,7 @@ use crate::config::{Field, MapReader, Reader, Shape, StructShape};
 use crate::formula::Scope;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::store::Vault;
+use crate::telemetry::Metrics;
 
 pub use connections::{Connections, NoConnections};
 
@@ -97,6 +98,7 @@ pub struct Surroundings {
     pub connections: Arc<dyn Connections>,
     /// Where secrets that change are kept.
     pub vault: Arc<dyn Vault>,
+    pub metrics: Metrics,
 }
 
 impl Surroundings {
@@ -110,6 +112,7 @@ impl Surroundings {
             pipelines: Arc::new(NoPipelines),
             connections: Arc::new(NoConnections),
             vault,
+            metrics: Metrics::default(),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Prometheus metrics. Labels are names from the configuration and fault codes: bounded by what people wrote, never by data.
 
+use std::collections::BTreeMap;
+
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+use super::connections::{Connecting, ConnectionMetrics, PollMetrics, Traffic};
 
 /// All metrics of a hub.
 #[derive(Clone, Debug)]
@@ -34,6 +38,7 @@ pub struct Metrics {
     broker_events: IntCounterVec,
     /// Unix time of the configuration in use.
     pub config_loaded: IntGauge,
+    connecting: Connecting,
 }
 
 /// The counters of one pipeline.
@@ -177,12 +182,26 @@ impl Default for Metrics {
                 &registry,
                 single("raccord_config_loaded_timestamp_seconds", "When the configuration in use was loaded."),
             ),
+            connecting: Connecting::new(&registry),
             registry,
         }
     }
 }
 
 impl Metrics {
+    pub fn connection(&self, connection: &str) -> ConnectionMetrics {
+        self.connecting.of(connection)
+    }
+
+    pub fn poll(&self, pipeline: &str, connection: &str, operation: &str) -> PollMetrics {
+        self.connecting.poll(pipeline, connection, operation)
+    }
+
+    /// What went to each connected system since the hub was started.
+    pub fn traffic(&self) -> BTreeMap<String, Traffic> {
+        self.connecting.traffic()
+    }
+
     pub fn pipeline(&self, pipeline: &str) -> PipelineMetrics {
         let outcome = |word| self.messages.with_label_values(&[pipeline, word]);
         PipelineMetrics {
@@ -264,11 +283,11 @@ impl PipelineMetrics {
     }
 }
 
-fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect("a constant definition")
 }
 
-fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+pub(super) fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     IntGaugeVec::new(Opts::new(name, help), labels).expect("a constant definition")
 }
 
@@ -276,7 +295,7 @@ fn single(name: &str, help: &str) -> IntGauge {
     IntGauge::new(name, help).expect("a constant definition")
 }
 
-fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+pub(super) fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
     registry.register(Box::new(collector.clone())).expect("each name stands once");
     collector
 }
@@ -295,5 +314,21 @@ mod tests {
         assert!(text.contains(r#"raccord_messages_total{outcome="accepted",pipeline="web-order"} 3"#), "{text}");
         assert!(text.contains(r#"raccord_retries_total{destination="erp",pipeline="web-order"} 1"#), "{text}");
         assert!(text.contains(r#"raccord_queue_entries{queue="web-order"} 5"#), "{text}");
+    }
+
+    #[test]
+    fn what_went_to_a_connection_adds_up() {
+        let metrics = Metrics::default();
+        let shop = metrics.connection("shop");
+        shop.waited.inc_by(1.5);
+        ["ok", "missing", "limited"].iter().for_each(|outcome| shop.request("order.changed", outcome));
+        metrics.poll("orders", "shop", "order.changed").last_round.set(1_800_000_000);
+        metrics.poll("prices", "shop", "price.changed").last_round.set(1_700_000_000);
+        let last_round = jiff::Timestamp::from_second(1_800_000_000).ok();
+        let shop = Traffic { requests: 3, failed: 1, last_round };
+        assert_eq!(metrics.traffic(), [("shop".to_owned(), shop)].into());
+        let text = String::from_utf8(metrics.render()).expect("metrics are text");
+        let waited = r#"raccord_connection_limited_seconds_total{connection="shop"} 1.5"#;
+        assert!(text.contains(waited), "{text}");
     }
 }

@@ -9,6 +9,7 @@ mod instances;
 mod load;
 mod network;
 mod poison;
+mod remember;
 mod sharing;
 
 use crate::harness::{Folder, HubProcess};

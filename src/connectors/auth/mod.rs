@@ -86,6 +86,7 @@ impl Credentials {
         // A credential is the connection's: it depends on no message.
         let (document, nothing) = (Value::Null, Map::new());
         let view = View {
+            operation: "login",
             connection: view.connection,
             document: &document,
             headers: &nothing,

@@ -200,7 +200,7 @@ async fn a_body_holds_several_events() {
         stored,
         [
             r#"{"article":1,"shop":"web","at":"a"}"#,
-            r#"FORMULA-MISSING {"type":"article"}"#,
+            r#"FORMULA-MISSING {"raccord:item":{"type":"article"}}"#,
             r#"{"article":3,"shop":"web","at":"a"}"#,
             r#"CONNECTOR-EVENTS {"shop":"web","events":7}"#,
         ]

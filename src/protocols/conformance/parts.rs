@@ -49,6 +49,7 @@ pub fn surroundings(folder: &Path) -> Surroundings {
         pipelines: Arc::new(NoPipelines),
         vault: Arc::new(crate::store::MemoryVault::new(Clock::real())),
         connections: Arc::new(crate::protocols::NoConnections),
+        metrics: crate::telemetry::Metrics::default(),
     }
 }
 

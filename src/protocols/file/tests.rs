@@ -250,6 +250,7 @@ pub fn around(folder: &Path) -> Surroundings {
         pipelines: Arc::new(NoPipelines),
         vault: Arc::new(crate::store::MemoryVault::new(Clock::real())),
         connections: Arc::new(crate::protocols::NoConnections),
+        metrics: crate::telemetry::Metrics::default(),
     }
 }
 

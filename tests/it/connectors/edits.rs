@@ -166,7 +166,7 @@ async fn a_dead_event_is_replayed_through_the_manifest_as_it_is_by_then() {
     edit(
         &folder,
         "document: { number: $item.id, total: $item.totl }",
-        "document: { number: $item.id, total: =coalesce($item.total, $item.totl) }",
+        r#"document: { number: $item.id, total: "=coalesce($item.total, $item.totl)" }"#,
     );
     folder.raccord(&["dead", "replay", &id]).expect(0, &["goes again"]);
     erp.asked_times("POST /orders", 2).await;
@@ -175,4 +175,25 @@ async fn a_dead_event_is_replayed_through_the_manifest_as_it_is_by_then() {
     assert_eq!(post().await.expect("the hub answers").status(), 200);
     wait_for("both seen before", || dead(&folder).is_empty().then_some(())).await;
     assert_eq!(erp.asked().len(), 2, "{:#?}", erp.asked());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mistake_in_a_manifest_changes_nothing_and_is_told_once() {
+    let (shop, erp) =
+        systems(json!([{ "id": "W-1", "at": "2026-11-02T10:00:00Z", "customer": "7", "totl": 12 }])).await;
+    let folder = hub("edits-mistake", &[("shop", SHOP, &shop), ("erp", ERP, &erp)], &[("orders", ORDERS)]);
+    let _hub = HubProcess::start(&folder).await;
+    erp.asked_times("POST /orders", 1).await;
+    folder.replace(
+        "connectors/shop.yaml",
+        "total: $item.totl }\n  order.told",
+        "total: =if($item.totl, 1 }\n  order.told",
+    );
+    for command in [["reload"], ["check"]] {
+        let said = folder.raccord(&command);
+        said.expect(1, &["connectors/shop.yaml"]);
+        assert!(!said.err.contains("panicked") && !said.err.contains("unknown system"), "{said:#?}");
+    }
+    let rounds = shop.lines("GET /orders").len();
+    shop.asked_times("GET /orders", rounds + 2).await;
 }

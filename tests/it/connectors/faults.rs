@@ -303,9 +303,9 @@ async fn an_event_signed_an_hour_ago_is_refused_and_one_sent_twice_is_one() {
     let systems = [("shop", SHOP, &shop), ("erp", erp_manifest.as_str(), &erp)];
     let folder = hub("faults-clock", &systems, &[("orders", &polled("order.told"))]);
     let hub = HubProcess::start(&folder).await;
-    let tell = async |number: u32, ago: u64| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later");
-        let (time, body) = (now.as_secs() - ago, json!({ "number": number }).to_string());
+    let tell = async |number: u32, ago: i64| {
+        let (now, body) = (raccord::clock::Clock::real().now().as_second(), json!({ "number": number }).to_string());
+        let time = now - ago;
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"wh-secret").expect("any key will do");
         mac.update(format!("{time}.{body}").as_bytes());
         let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
