@@ -19,6 +19,8 @@ use crate::parts::vendure::Vendure;
 const SECRET: &str = "demo-contact-secret";
 const CALLER: &str = "demo-caller-token";
 
+const UPDATE: &str = "mutation($input: UpdateCustomerInput!) { updateCustomer(input: $input) { __typename } }";
+
 const SIGNUPS: &str = "\
 store;card;signed_up_at;first_name;last_name;email;telephone;street;postcode;city;country;newsletter;sms
 0101;EX-700001;03/11/2026 18:30;ODILE;PEOPLE;Odile.People@Courriel.example;01 99 00 07 02;1 rue de l'Essai;49000;Angers;;yes;no
@@ -40,9 +42,8 @@ async fn a_customer_of_shop_and_store_is_one_record_of_the_crm() {
     let shop = folder.read("config/connections/shop.yaml");
     folder.write("config/connections/shop.yaml", format!("{shop}dial: \"+33\"\n"));
     let variables = Variables::new().tryton(&tryton).vendure(&vendure);
-    let mut hub = run(&folder, &variables).await;
-
     let id = shop_customer(&vendure, "Odile.People@Courriel.example", "01 99 00 07 01").await;
+    let mut hub = run(&folder, &variables).await;
     let found =
         party(&hub, &tryton, "odile.people@courriel.example", |party| party["addresses"][0]["city"] == "Angers").await;
     assert_eq!(found["name"], "Odile People");
@@ -53,13 +54,19 @@ async fn a_customer_of_shop_and_store_is_one_record_of_the_crm() {
     for name in ["Provisoire", "People-Modèle"] {
         let (vendure, id) = (vendure.clone(), id.clone());
         spawn_blocking(move || {
-            let query = "mutation($input: UpdateCustomerInput!) { updateCustomer(input: $input) { __typename } }";
-            vendure.admin(query, json!({ "input": { "id": id, "lastName": name } }));
+            vendure.admin(UPDATE, json!({ "input": { "id": id, "lastName": name } }));
         })
         .await
         .expect("the shop takes it");
     }
     party(&hub, &tryton, "odile.people@courriel.example", |party| party["name"] == "Odile People-Modèle").await;
+
+    // A new mail: the shop's id leads to the same record.
+    let shop = vendure.clone();
+    let change = json!({ "input": { "id": id, "emailAddress": "odile.new-people@courriel.example" } });
+    spawn_blocking(move || shop.admin(UPDATE, change)).await.expect("the shop takes it");
+    let moved = party(&hub, &tryton, "odile.new-people@courriel.example", |_| true).await;
+    assert_eq!(moved["id"], found["id"]);
 
     // The store's file is older than that: it adds a telephone, and leaves the name.
     folder.write("in/signups/angers.csv", SIGNUPS);
