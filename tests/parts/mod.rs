@@ -11,13 +11,15 @@
 //! | a database | [`postgres::Postgres::shared`], [`postgres::Postgres::private`] |
 //! | an ERP | [`tryton::Tryton::shared`], [`tryton::Tryton::private`] |
 //! | a web shop | [`vendure::Vendure::shared`], [`vendure::Vendure::private`], [`medusa::Medusa::shared`] |
+//! | a catalogue | [`oscar::Oscar::shared`], [`oscar::Oscar::private`] |
 //! | certificates for the private ones | [`certificates::Authority`] |
 //! | a broken network | [`proxy::Proxy`] |
 //!
-//! `RACCORD_TEST_AMQP`, `RACCORD_TEST_POSTGRES`, `RACCORD_TEST_TRYTON`, `RACCORD_TEST_VENDURE` and `RACCORD_TEST_MEDUSA` name
-//! servers to use in place of the shared ones; private ones are started all the same. What is not Debian's is installed
-//! for the first test that asks for it, and kept. Everything lives in `parts/` of the build folder. All calls block, but
-//! those of the proxy: a test that needs its runtime meanwhile wraps them in `tokio::task::spawn_blocking`.
+//! `RACCORD_TEST_AMQP`, `RACCORD_TEST_POSTGRES`, `RACCORD_TEST_TRYTON`, `RACCORD_TEST_VENDURE`, `RACCORD_TEST_MEDUSA` and
+//! `RACCORD_TEST_OSCAR` name servers to use in place of the shared ones; private ones are started all the same. What is not
+//! Debian's is installed for the first test that asks for it, and kept. Everything lives in `parts/` of the build folder.
+//! All calls block, but those of the proxy: a test that needs its runtime meanwhile wraps them in
+//! `tokio::task::spawn_blocking`.
 #![allow(dead_code, reason = "unit tests, whole tests and benchmarks each use their part of it")]
 
 mod application;
@@ -31,6 +33,7 @@ pub mod rabbitmq;
 pub mod server;
 pub mod tryton;
 pub mod medusa;
+pub mod oscar;
 pub mod vendure;
 
 #[allow(unused_imports, reason = "not every user of this module waits")]
