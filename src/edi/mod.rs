@@ -1,0 +1,5 @@
+//! EDIFACT and X12 themselves, usable without the hub.
+pub mod charset;
+pub mod findings;
+pub mod reader;
+pub mod syntax;
