@@ -3,3 +3,5 @@ pub mod charset;
 pub mod findings;
 pub mod reader;
 pub mod syntax;
+pub mod directory;
+pub mod tree;

@@ -78,11 +78,11 @@ impl Interchange {
     pub(super) fn read(&mut self, policy: &Policy, configured: Option<Charset>) {
         let Some(segment) = self.record.get(0) else { return };
         let mut notation = self.notation;
-        let raw = |element, component| notation.value(&segment, element, component).trim().to_owned();
         let mandatory: &[(u16, &str)] = match notation.dialect {
             Dialect::Edifact => {
-                self.syntax = raw(1, 1).to_ascii_uppercase();
-                self.version = raw(1, 2);
+                self.syntax = notation.value(&segment, 1, 1).trim().to_ascii_uppercase();
+                self.version = notation.value(&segment, 1, 2).trim().to_owned();
+                notation.syntax = self.version.parse().ok().filter(|version| (1..=4).contains(version)).unwrap_or_default();
                 let declared = Charset::declared(&self.syntax);
                 notation.charset = configured.or(declared).unwrap_or(Charset::ASCII);
                 let text = |element, component| notation.value(&segment, element, component).trim().to_owned();

@@ -132,11 +132,13 @@ pub struct Notation {
     pub dialect: Dialect,
     pub delimiters: Delimiters,
     pub charset: Charset,
+    /// The syntax version of EDIFACT, 1 to 4; 0 for X12 or where none is stated.
+    pub syntax: u8,
 }
 
 impl Default for Notation {
     fn default() -> Notation {
-        Notation { dialect: Dialect::Edifact, delimiters: Delimiters::EDIFACT, charset: Charset::ASCII }
+        Notation { dialect: Dialect::Edifact, delimiters: Delimiters::EDIFACT, charset: Charset::ASCII, syntax: 0 }
     }
 }
 

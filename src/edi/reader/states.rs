@@ -115,7 +115,7 @@ impl State {
                 let opening = piece.opening;
                 let (dialect, delimiters) = (opening.dialect, opening.delimiters);
                 let charset = self.options.charset.unwrap_or(self.notation.charset);
-                self.notation = Notation { dialect, delimiters, charset };
+                self.notation = Notation { dialect, delimiters, charset, syntax: self.notation.syntax };
                 self.notes.clone_from(&opening.notes);
             }
             _ => return self.no_segment(piece),

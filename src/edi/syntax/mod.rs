@@ -24,6 +24,7 @@ impl Tag {
         Tag::from_bytes(name.as_bytes())
     }
 
+    #[inline]
     pub const fn from_bytes(name: &[u8]) -> Tag {
         let mut tag = [0; 4];
         let mut at = 0;

@@ -41,17 +41,20 @@ impl<'a> Segment<'a> {
     }
 
     /// Where the tag begins, and where the terminator stands.
+    #[inline]
     pub fn range(&self) -> (usize, usize) {
         (self.start, self.marks.last().map_or(self.start, |mark| mark.at()))
     }
 
     /// The bytes from the tag up to the terminator, without it.
+    #[inline]
     pub fn raw(&self) -> &'a [u8] {
         let (start, end) = self.range();
         self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// The bytes of the tag as they stand, which may be none of a tag.
+    #[inline]
     pub fn raw_tag(&self) -> &'a [u8] {
         let end = self.marks.first().map_or(self.start, |mark| mark.at());
         self.bytes.get(self.start..end).unwrap_or_default()

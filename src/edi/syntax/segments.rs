@@ -122,10 +122,11 @@ impl<R: Read> Segments<R> {
                 let Some((kind, end)) = self.leftover() else { continue };
                 return Ok(self.outside(kind, end));
             }
-            if self.begins_anew() {
+            let tag_at = self.tag_at();
+            if !self.fresh && self.begins_anew(tag_at) {
                 continue;
             }
-            return Ok(Some(self.take()));
+            return Ok(Some(self.take(tag_at)));
         }
     }
 
@@ -162,15 +163,14 @@ impl<R: Read> Segments<R> {
     }
 
     /// Whether the next segment opens an interchange where none was expected, so that the delimiters must be looked at again.
-    fn begins_anew(&mut self) -> bool {
-        let here = self.offset + self.start as u64;
-        if self.fresh || self.sniffed == Some(here) {
+    #[inline]
+    fn begins_anew(&mut self, tag_at: usize) -> bool {
+        let tag = self.buffer.get(tag_at..tag_at + 3);
+        if !matches!(tag, Some(b"ISA" | b"UNA" | b"UNB")) {
             return false;
         }
-        let rest = &self.buffer[self.start..self.filled];
-        let at = self.blanks_before(self.start, self.filled) - self.start;
-        let Some(tag) = rest.get(at..at + 3) else { return false };
-        let anew = tag == b"ISA" || tag == b"UNA" || tag == b"UNB";
+        let here = self.offset + self.start as u64;
+        let anew = self.sniffed != Some(here);
         if anew {
             self.scanner = None;
             self.sniffed = Some(here);
@@ -178,12 +178,20 @@ impl<R: Read> Segments<R> {
         anew
     }
 
-    fn take(&mut self) -> Piece<'_> {
+    /// Where the tag of the next segment begins; where it ends, if there is none.
+    #[inline]
+    fn tag_at(&self) -> usize {
+        let from = if self.fresh { self.start + self.opening.segment } else { self.start };
+        let end = self.found.ends[self.next_end].marks as usize;
+        self.blanks_before(from, self.found.marks[end - 1].at())
+    }
+
+    #[inline]
+    fn take(&mut self, tag_at: usize) -> Piece<'_> {
         let end = self.found.ends[self.next_end];
         let first_mark = self.next_mark;
         let last = self.found.marks[end.marks as usize - 1].at();
-        let (from, base) = (if self.fresh { self.start + self.opening.segment } else { self.start }, self.start);
-        let tag_at = self.blanks_before(from, last);
+        let base = self.start;
         let kind = match (self.fresh, tag_at == last) {
             (true, _) => Kind::First,
             (false, true) => Kind::Empty,
@@ -197,11 +205,12 @@ impl<R: Read> Segments<R> {
         self.next_mark = end.marks as usize;
         let marks = &self.found.marks[first_mark..end.marks as usize];
         // A delimiter may be a blank.
-        let marks = &marks[marks.iter().take_while(|mark| mark.at() < tag_at).count()..];
+        let before = if tag_at == base { 0 } else { marks.iter().take_while(|mark| mark.at() < tag_at).count() };
+        let marks = &marks[before..];
         let buffer = &self.buffer[..self.filled];
         let mut segment = Segment::new(buffer, marks, tag_at, Tag::default(), end.released);
         segment.tag = tag_of(segment.raw_tag());
-        if matches!(segment.tag.as_str(), "UNZ" | "IEA") {
+        if matches!(segment.tag.as_bytes(), b"UNZ\0" | b"IEA\0") {
             self.scanner = None;
         }
         Piece {
@@ -218,6 +227,7 @@ impl<R: Read> Segments<R> {
     }
 
     /// Where the tag of a segment begins, that starts at `from` and ends at `to` at the latest.
+    #[inline]
     fn blanks_before(&self, from: usize, to: usize) -> usize {
         let bytes = &self.buffer[..to];
         let mut at = from;
