@@ -5,3 +5,5 @@ pub mod reader;
 pub mod syntax;
 pub mod directory;
 pub mod tree;
+pub mod document;
+pub mod writer;

@@ -148,6 +148,17 @@ impl Findings {
         self.list.push(Finding { code, severity, place, sentence: sentence() });
     }
 
+    /// Adds a finding that refuses the message whatever the policy: it could not be written.
+    pub(crate) fn refuse(&mut self, code: Code, place: Place, sentence: String) {
+        let severity = Severity::RejectMessage;
+        self.worst = self.worst.max(Some(severity));
+        if self.list.len() < self.bound {
+            self.list.push(Finding { code, severity, place, sentence });
+        } else {
+            self.dropped += 1;
+        }
+    }
+
     pub fn append(&mut self, other: Findings) {
         self.worst = self.worst.max(other.worst);
         self.dropped += other.dropped;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::super::charset::Charset;
 use super::super::findings::{Findings, Place};
-use super::super::syntax::{Component, Delimiters, Dialect, Mark, Piece, Segment, Tag};
+use super::super::syntax::{Component, Delimiters, Dialect, Found, Mark, Piece, Scanner, Segment, Tag, tag_of};
 
 /// One segment among the bytes of its message.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,28 @@ impl Record {
         let by = (before as u32).wrapping_sub(piece.base as u32);
         self.marks.extend(piece.marks.iter().map(|mark| mark.moved(by)));
         self.entries.push(entry);
+    }
+
+    /// The segments in `bytes`, which hold nothing else but newlines between them.
+    pub(crate) fn scanned(bytes: &[u8], notation: &Notation) -> Record {
+        let mut found = Found::default();
+        Scanner::new(&notation.delimiters, notation.dialect).scan(bytes, 0, &mut found);
+        let mut record = Record { bytes: bytes.to_vec(), ..Record::default() };
+        let (mut start, mut first_mark) = (0, 0);
+        for end in &found.ends {
+            let last = end.marks as usize;
+            start += bytes[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let stop = found.marks[last - 1].at();
+            let tag_end = found.marks[first_mark as usize].at();
+            if start < stop {
+                let plain = bytes[start..stop].iter().all(|byte| (0x20..0x7F).contains(byte));
+                let tag = tag_of(&bytes[start..tag_end.max(start)]);
+                record.entries.push(Entry { tag, start: start as u32, first_mark, released: end.released, plain });
+            }
+            (start, first_mark) = (stop + 1, end.marks);
+        }
+        record.marks = found.marks;
+        record
     }
 
     /// Adds another record that follows in the input.

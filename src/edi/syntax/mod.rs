@@ -8,9 +8,12 @@ mod segment;
 mod segments;
 mod sniff;
 
+pub(crate) use delimiters::shown;
 pub use delimiters::{Delimiters, Dialect};
+pub(crate) use scan::{Found};
 pub use scan::{Mark, Scanner};
 pub use segment::{Component, Element, Parts, Segment};
+pub(crate) use segments::tag_of;
 pub use segments::{Kind, Limits, Piece, Segments};
 pub use sniff::{Opening, sniff};
 

@@ -47,7 +47,7 @@ const BLOCK: usize = 64;
 
 /// The end of a segment among the marks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
+pub(crate) struct End {
     /// How many marks there are up to and with this one.
     pub marks: u32,
     /// Whether a release character stands in the segment.
@@ -63,7 +63,7 @@ pub struct Scanner {
 
 /// What was found so far.
 #[derive(Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub marks: Vec<Mark>,
     pub ends: Vec<End>,
     /// The byte after a release character, not a delimiter whatever it is.
@@ -110,7 +110,7 @@ impl Scanner {
     }
 
     /// Adds the delimiters of `bytes` from `from` on; places are those in `bytes`.
-    pub(super) fn scan(&self, bytes: &[u8], from: usize, found: &mut Found) {
+    pub(crate) fn scan(&self, bytes: &[u8], from: usize, found: &mut Found) {
         let mut at = from;
         let (blocks, rest) = bytes.get(from..).unwrap_or_default().as_chunks::<BLOCK>();
         for block in blocks {

@@ -341,7 +341,7 @@ impl<R: Read> Segments<R> {
 
 /// The tag `raw` is; newlines a mail gateway put in are left out.
 #[inline]
-fn tag_of(raw: &[u8]) -> Tag {
+pub(crate) fn tag_of(raw: &[u8]) -> Tag {
     let tag = Tag::from_bytes(raw);
     if !tag.is_empty() || raw.len() > 8 || !raw.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return tag;
