@@ -7,3 +7,6 @@ pub mod directory;
 pub mod tree;
 pub mod document;
 pub mod writer;
+
+#[cfg(test)]
+mod trials;
