@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use encoding_rs::{
-    Encoding, ISO_8859_2, ISO_8859_3, ISO_8859_4, ISO_8859_5, ISO_8859_6, ISO_8859_7, ISO_8859_8, ISO_8859_15, WINDOWS_1252,
-    WINDOWS_1254,
+    Encoding, ISO_8859_2, ISO_8859_3, ISO_8859_4, ISO_8859_5, ISO_8859_6, ISO_8859_7, ISO_8859_8, ISO_8859_15,
+    WINDOWS_1252, WINDOWS_1254,
 };
 
 /// The character set of the values of an interchange.
@@ -56,9 +56,7 @@ impl Charset {
             "ascii" | "us-ascii" => Kind::Ascii,
             "utf-8" | "utf8" => Kind::Utf8,
             "latin1" | "iso-8859-1" => Kind::Latin1,
-            other => {
-                Encoding::for_label(other.as_bytes()).filter(|found| found.is_single_byte()).map(Kind::Single)?
-            }
+            other => Encoding::for_label(other.as_bytes()).filter(|found| found.is_single_byte()).map(Kind::Single)?,
         };
         Some(Charset { kind, configured: true })
     }
@@ -84,7 +82,9 @@ impl Charset {
         let declared = match (self.kind, utf_8) {
             (Kind::Utf8, Some(text)) => return (Cow::Borrowed(text), None),
             // Letters of other sets hardly ever form UTF-8 by chance.
-            (Kind::Latin1 | Kind::Single(_), Some(text)) if !self.configured => return (Cow::Borrowed(text), Some("UTF-8")),
+            (Kind::Latin1 | Kind::Single(_), Some(text)) if !self.configured => {
+                return (Cow::Borrowed(text), Some("UTF-8"));
+            }
             (Kind::Ascii | Kind::Utf8, _) => None,
             (Kind::Latin1, _) => Some(encoding_rs::mem::decode_latin1(bytes)),
             (Kind::Single(encoding), _) => encoding.decode_without_bom_handling_and_without_replacement(bytes),

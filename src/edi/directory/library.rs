@@ -65,7 +65,8 @@ impl Library {
     pub fn find(&self, dialect: Dialect, kind: &MessageType, syntax: u8) -> Option<Found<'_>> {
         let wanted = release(dialect, kind);
         let own = self.directories.iter().filter(|directory| directory.dialect == dialect);
-        let exact = own.clone().find(|directory| directory.release == wanted && directory.message(&kind.name).is_some());
+        let exact =
+            own.clone().find(|directory| directory.release == wanted && directory.message(&kind.name).is_some());
         if let Some(directory) = exact {
             return Some(Found { directory, definition: directory.message(&kind.name)?, exact: true });
         }
@@ -152,7 +153,8 @@ mod tests {
                 }
             }
         }
-        let retail = "APERAK CONTRL DESADV INVOIC INVRPT ORDCHG ORDERS ORDRSP PARTIN PRICAT RECADV REMADV RETANN SLSRPT";
+        let retail =
+            "APERAK CONTRL DESADV INVOIC INVRPT ORDCHG ORDERS ORDRSP PARTIN PRICAT RECADV REMADV RETANN SLSRPT";
         assert_eq!(shipped(3).expect("parsed").names().join(" "), retail);
         let sets = "180 810 812 820 824 832 846 850 852 855 856 860 865 997 999";
         assert_eq!(shipped(5).expect("parsed").names().join(" "), sets);

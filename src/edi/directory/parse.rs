@@ -41,12 +41,15 @@ impl Directory {
             by_tag: HashMap::new(),
             messages: HashMap::new(),
         };
-        let lines = || tables.iter().flat_map(|table| table.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let wrong = |line: &str, why: &str| format!("{release}: `{}`: {why}", line.chars().take(60).collect::<String>());
+        let lines =
+            || tables.iter().flat_map(|table| table.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let wrong =
+            |line: &str, why: &str| format!("{release}: `{}`: {why}", line.chars().take(60).collect::<String>());
         // What others are made of comes first; of a thing that stands twice the later counts.
         for kind in ["e ", "c ", "s ", "m "] {
             for line in lines().filter(|line| line.starts_with(kind)) {
-                let (name, rest) = line[2..].split_once(' ').ok_or_else(|| wrong(line, "there is nothing after the name"))?;
+                let (name, rest) =
+                    line[2..].split_once(' ').ok_or_else(|| wrong(line, "there is nothing after the name"))?;
                 let added = match kind {
                     "e " => directory.add_element(name, rest),
                     "c " => composite(rest).map(|parts| drop(directory.composites.insert(Tag::new(name), parts))),
@@ -113,7 +116,9 @@ impl Directory {
                     None if id.as_str().starts_with(|c: char| c.is_ascii_digit()) => format!("E{id}"),
                     None => id.to_string(),
                 };
-                let same = |field: &&Field| field.key == key || field.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('_'));
+                let same = |field: &&Field| {
+                    field.key == key || field.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('_'))
+                };
                 let before = fields.iter().filter(same).count();
                 let key = if before > 0 { format!("{key}_{}", before + 1) } else { key };
                 fields.push(Field { key: Text::new(key), list: *repeat > 1 });
@@ -213,7 +218,8 @@ fn branches<'a>(words: &mut impl Iterator<Item = &'a str>, depth: usize) -> Resu
 /// `DTM!:35`
 fn usage(word: &str) -> Result<(&str, bool, u32), String> {
     let (name, max) = word.split_once(':').unwrap_or((word, "1"));
-    let max = if max == ">" { UNBOUNDED } else { max.parse().map_err(|_| format!("`{word}`: `{max}` is no number"))? };
+    let max =
+        if max == ">" { UNBOUNDED } else { max.parse().map_err(|_| format!("`{word}`: `{max}` is no number"))? };
     Ok((name.trim_end_matches('!'), name.ends_with('!'), max))
 }
 

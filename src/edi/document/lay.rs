@@ -1,7 +1,7 @@
 //! From a document to a draft: the definition says what comes after what.
 
-use super::draft::{Draft, Line};
 use super::OTHER;
+use super::draft::{Draft, Line};
 use crate::edi::directory::{Definition, Directory, Field, Found, Item, Position, ValueKind};
 use crate::edi::findings::{Code, Findings, Place, Policy};
 use crate::message::{Map, Text, Value};
@@ -185,7 +185,9 @@ impl Layout<'_> {
                 }
                 let bound = if count > 1 { count } else { items.len() };
                 for (at, item) in items.iter().take(bound).enumerate() {
-                    self.under(format!("[{at}]"), |layout| act(layout, if count > 1 { first + at } else { first }, item));
+                    self.under(format!("[{at}]"), |layout| {
+                        act(layout, if count > 1 { first + at } else { first }, item)
+                    });
                 }
             }
             (true, other) => self.wrong(Code::Shape, format!("should be a list, not {}", other.kind())),
@@ -246,7 +248,8 @@ struct Others<'a> {
 impl<'a> Others<'a> {
     fn of(map: &'a Map) -> Others<'a> {
         let items = map.get(OTHER).and_then(Value::as_list).unwrap_or_default().iter().filter_map(Value::as_map);
-        let at = |item: &Map| item.get("at").and_then(Value::plain).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        let at =
+            |item: &Map| item.get("at").and_then(Value::plain).and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
         let mut left: Vec<_> = items.map(|item| (at(item), item)).collect();
         left.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         Others { left, written: 0 }

@@ -121,7 +121,8 @@ fn other(message: &Message, segment: &Segment<'_>, at: usize) -> Value {
         let text = |raw| Value::Text(Text::new(message.notation.text(raw, segment.released)));
         Value::List(element.components().map(|part| text(part.raw)).collect())
     };
-    let repetitions = |element: &Element<'_>| Value::List(element.repetitions().map(|part| components(&part)).collect());
+    let repetitions =
+        |element: &Element<'_>| Value::List(element.repetitions().map(|part| components(&part)).collect());
     let elements = segment.elements().map(|element| repetitions(&element));
     let mut map = Map::new();
     let tag = String::from_utf8_lossy(segment.raw_tag());

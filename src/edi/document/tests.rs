@@ -62,7 +62,12 @@ fn what_has_no_place_is_kept_in_order() {
 
 fn lay(json: &str) -> (String, Vec<String>) {
     let document = json::read(json.as_bytes()).expect("JSON");
-    let kind = crate::edi::reader::MessageType { name: "ORDERS".into(), version: "D".into(), release: "96A".into(), ..Default::default() };
+    let kind = crate::edi::reader::MessageType {
+        name: "ORDERS".into(),
+        version: "D".into(),
+        release: "96A".into(),
+        ..Default::default()
+    };
     let found = Library::shipped().find(crate::edi::syntax::Dialect::Edifact, &kind, 3).expect("shipped");
     let mut findings = Findings::new(10);
     let draft = lay_out(&document, found, b',', &Policy::default(), &mut findings);
@@ -87,7 +92,8 @@ fn a_document_is_laid_out_by_the_definition() {
 
 #[test]
 fn what_the_definition_does_not_have_is_told_by_its_path() {
-    let (_, findings) = lay(r#"{"BGM":[{}],"NAD":{},"NAD_group":[{"NAD":{"E3039":"x","C082":"y"}}],"DTM":{"C507":{}}}"#);
+    let (_, findings) =
+        lay(r#"{"BGM":[{}],"NAD":{},"NAD_group":[{"NAD":{"E3039":"x","C082":"y"}}],"DTM":{"C507":{}}}"#);
     assert_eq!(
         findings,
         [

@@ -40,6 +40,7 @@ pub struct Place {
     pub message: u32,
     /// Which segment: of the message (UNH and ST are 1), for the envelope of the interchange (UNB and ISA are 1).
     pub segment: u32,
+    /// Of that segment; of a missing one its own.
     pub tag: Tag,
     pub element: u16,
     pub repetition: u16,

@@ -82,7 +82,8 @@ impl Interchange {
             Dialect::Edifact => {
                 self.syntax = notation.value(&segment, 1, 1).trim().to_ascii_uppercase();
                 self.version = notation.value(&segment, 1, 2).trim().to_owned();
-                notation.syntax = self.version.parse().ok().filter(|version| (1..=4).contains(version)).unwrap_or_default();
+                notation.syntax =
+                    self.version.parse().ok().filter(|version| (1..=4).contains(version)).unwrap_or_default();
                 let declared = Charset::declared(&self.syntax);
                 notation.charset = configured.or(declared).unwrap_or(Charset::ASCII);
                 let text = |element, component| notation.value(&segment, element, component).trim().to_owned();

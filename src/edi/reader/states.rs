@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::super::findings::{Code, Findings, Place};
 use super::super::syntax::{Dialect, Kind, Piece, Tag};
-use super::{Group, Interchange, Message, Notation, Options, Other, Trailer};
 use super::message::{MessageType, Record};
+use super::{Group, Interchange, Message, Notation, Options, Other, Trailer};
 
 /// An event to hand out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,9 @@ impl State {
         if self.building.record.raw().len() > self.options.limits.message {
             let (limit, place) = (self.options.limits.message, self.here());
             let policy = &self.options.policy;
-            self.building.findings.add(policy, Code::Limit, place, || format!("the message is longer than {limit} bytes"));
+            self.building
+                .findings
+                .add(policy, Code::Limit, place, || format!("the message is longer than {limit} bytes"));
             self.finish_message();
         }
     }
@@ -455,7 +457,10 @@ impl State {
     #[inline]
     fn look(&mut self, unterminated: bool) {
         let index = self.building.record.len().wrapping_sub(1);
-        if self.building.record.is_plain(index) && !unterminated && fits(self.notation.dialect, self.building.record.tag(index)) {
+        if self.building.record.is_plain(index)
+            && !unterminated
+            && fits(self.notation.dialect, self.building.record.tag(index))
+        {
             return;
         }
         let place = self.building.place(index);

@@ -15,7 +15,9 @@ fn read(text: &[u8], options: Options) -> String {
             Event::Message(m) => format!("message {} {} of {} segments", m.reference, m.kind, m.record.len()),
             Event::GroupEnd(end) => format!("group ends: {}", end.messages),
             Event::InterchangeEnd(end) => format!("interchange ends: {}", end.messages),
-            Event::Other(other) => format!("other {} bytes {}", other.record.raw().len(), other.record.tag(0)).trim().to_owned(),
+            Event::Other(other) => {
+                format!("other {} bytes {}", other.record.raw().len(), other.record.tag(0)).trim().to_owned()
+            }
         };
         event.findings().list().iter().for_each(|finding| line += &format!("\n  {finding}"));
         lines.push(line);
@@ -30,7 +32,8 @@ fn check(text: &str, expect: &str) {
     assert_eq!(found, expect.join("\n"), "{text}");
 }
 
-const ENVELOPED: &str = "UNB+UNOC:3+ALPHA:14+BETA:14+260101:1200+77'UNH+1+ORDERS:D:96A:UN:EAN008'BGM+220'UNT+3+1'UNZ+1+77'";
+const ENVELOPED: &str =
+    "UNB+UNOC:3+ALPHA:14+BETA:14+260101:1200+77'UNH+1+ORDERS:D:96A:UN:EAN008'BGM+220'UNT+3+1'UNZ+1+77'";
 
 #[test]
 fn a_plain_interchange() {
@@ -115,7 +118,10 @@ fn isa(version: &str, standard: &str) -> String {
 #[test]
 fn groups_and_stray_segments() {
     check(
-        &format!("{}\r\nXYZ*1~", isa("00401", "U").replace("~GS", "~TA1*000000001*260101*1200*A*000~GS").replace("GE*1*1~", "")),
+        &format!(
+            "{}\r\nXYZ*1~",
+            isa("00401", "U").replace("~GS", "~TA1*000000001*260101*1200*A*000~GS").replace("GE*1*1~", "")
+        ),
         "
         interchange 000000001 ALPHA>BETA
         other 32 bytes TA1
@@ -161,7 +167,8 @@ fn nothing_grows_without_bound() {
 
 #[test]
 fn a_policy_weighs() {
-    let policy = Policy::default().with(Code::Count, Severity::Ignore).with(Code::InterchangeCount, Severity::RejectInterchange);
+    let policy =
+        Policy::default().with(Code::Count, Severity::Ignore).with(Code::InterchangeCount, Severity::RejectInterchange);
     let text = ENVELOPED.replace("UNT+3", "UNT+9").replace("UNZ+1", "UNZ+9");
     let mut reader = Reader::new(text.as_bytes(), Options { policy, ..Options::default() });
     let mut verdicts = Vec::new();

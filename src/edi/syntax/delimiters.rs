@@ -38,14 +38,8 @@ impl Delimiters {
     };
 
     /// X12 as most partners write it.
-    pub const X12: Delimiters = Delimiters {
-        element: b'*',
-        component: b'>',
-        repetition: None,
-        release: None,
-        segment: b'~',
-        decimal: b'.',
-    };
+    pub const X12: Delimiters =
+        Delimiters { element: b'*', component: b'>', repetition: None, release: None, segment: b'~', decimal: b'.' };
 
     /// Whether `byte` needs a release character before it.
     pub fn is_special(&self, byte: u8) -> bool {

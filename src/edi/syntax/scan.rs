@@ -135,9 +135,10 @@ impl Scanner {
         }
         // Eight bytes of 0 or 1 become eight bits: the product brings byte i to bit 56 + i.
         let (words, _) = flags.as_chunks::<8>();
-        words.iter().rev().fold(0, |bits, word| {
-            (bits << 8) | (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56)
-        })
+        words
+            .iter()
+            .rev()
+            .fold(0, |bits, word| (bits << 8) | (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56))
     }
 
     #[inline]

@@ -197,7 +197,8 @@ impl<R: Read> Segments<R> {
             (false, true) => Kind::Empty,
             (false, false) => Kind::Segment,
         };
-        let unterminated = last >= self.filled || (self.ended && self.next_end + 1 == self.found.ends.len() && self.cut(last));
+        let unterminated =
+            last >= self.filled || (self.ended && self.next_end + 1 == self.found.ends.len() && self.cut(last));
         let stop = if unterminated { self.filled } else { last + 1 };
         self.fresh = false;
         self.start = stop;

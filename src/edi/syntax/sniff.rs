@@ -47,7 +47,8 @@ pub fn sniff(window: &[u8]) -> Option<Opening> {
     let start = blanks(window);
     opening(window, start, false).or_else(|| {
         let tags: [&[u8]; 3] = [b"UNA", b"UNB", b"ISA"];
-        let mut places: Vec<usize> = tags.iter().flat_map(|tag| memchr::memmem::find_iter(window, tag).take(64)).collect();
+        let mut places: Vec<usize> =
+            tags.iter().flat_map(|tag| memchr::memmem::find_iter(window, tag).take(64)).collect();
         places.sort_unstable();
         places.into_iter().filter(|at| *at > start).find_map(|at| opening(window, at, true))
     })
@@ -55,7 +56,8 @@ pub fn sniff(window: &[u8]) -> Option<Opening> {
 
 fn opening(window: &[u8], at: usize, strict: bool) -> Option<Opening> {
     let here = window.get(at..)?;
-    let separator = |length: usize| here.get(length).copied().filter(|byte| !byte.is_ascii_alphanumeric() && *byte < 0x80);
+    let separator =
+        |length: usize| here.get(length).copied().filter(|byte| !byte.is_ascii_alphanumeric() && *byte < 0x80);
     if strict && at > 0 && window[at - 1].is_ascii_alphanumeric() {
         return None;
     }
@@ -117,7 +119,10 @@ fn service_string(here: &[u8]) -> Option<(usize, Delimiters, Vec<(Code, String)>
     let said = here.get(3..unb)?;
     let note = |said: &[u8]| {
         let said = String::from_utf8_lossy(said).trim_end().to_owned();
-        vec![(Code::ServiceString, format!("the UNA should have six characters and fit the UNB after it, but is `{said}`"))]
+        vec![(
+            Code::ServiceString,
+            format!("the UNA should have six characters and fit the UNB after it, but is `{said}`"),
+        )]
     };
     let separator = *here.get(unb + 3)?;
     let kept = said.len() - said.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -157,7 +162,8 @@ fn from_unb(unb: &[u8], element: u8) -> (Delimiters, Vec<(Code, String)>) {
         let text = header.iter().rposition(|byte| !is_blank(*byte)).map_or(b'\'', |at| header[at]);
         if text.is_ascii_alphanumeric() { header.last().copied().unwrap_or(default) } else { text }
     };
-    let repetition = (syntax_version(unb) >= Some(4)).then_some(b'*').filter(|byte| *byte != element && *byte != segment);
+    let repetition =
+        (syntax_version(unb) >= Some(4)).then_some(b'*').filter(|byte| *byte != element && *byte != segment);
     let release = (element != 0x1D).then_some(b'?').filter(|byte| *byte != element && *byte != segment);
     let delimiters =
         Delimiters { element, component: component.unwrap_or(b':'), repetition, release, segment, decimal: b'.' };
@@ -188,7 +194,9 @@ fn from_isa(isa: &[u8], element: u8) -> Option<(Delimiters, Vec<(Code, String)>)
     let version = element_of(12).unwrap_or_default();
     // ISA11 was the standard's name (`U`) before 00402; some still write that.
     let repetition = match element_of(11) {
-        Some([byte]) if version >= b"00402".as_slice() && !byte.is_ascii_alphanumeric() && !is_blank(*byte) => Some(*byte),
+        Some([byte]) if version >= b"00402".as_slice() && !byte.is_ascii_alphanumeric() && !is_blank(*byte) => {
+            Some(*byte)
+        }
         _ => None,
     };
     let component = component.unwrap_or(b'>');

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::check::check;
 use super::{Branch, NONE, Tree};
 use crate::edi::directory::{Definition, Found, Node};
-use crate::edi::findings::{Code, Findings, Policy};
+use crate::edi::findings::{Code, Findings, Place, Policy};
 use crate::edi::reader::Message;
 use crate::edi::syntax::{Dialect, Tag};
 
@@ -42,7 +42,12 @@ enum Fit {
 }
 
 impl<'a, 'p> Builder<'a, 'p> {
-    pub fn new(message: &'a Message, found: Option<Found<'a>>, policy: &'p Policy, findings: Findings) -> Builder<'a, 'p> {
+    pub fn new(
+        message: &'a Message,
+        found: Option<Found<'a>>,
+        policy: &'p Policy,
+        findings: Findings,
+    ) -> Builder<'a, 'p> {
         let root = Branch { node: 0, segment: 0, group: true, first: NONE, last: NONE, next: NONE };
         let mut branches = Vec::with_capacity(message.record.len() * 3 / 2 + 1);
         branches.push(root);
@@ -196,10 +201,7 @@ impl<'a, 'p> Builder<'a, 'p> {
         for (node, count) in definition.children(frame.node).iter().zip(&self.counts[frame.counts..]) {
             if node.mandatory && *count == 0 {
                 let around = definition.node(frame.node);
-                let mut place = self.tree.message.place(index);
-                if self.frames.is_empty() {
-                    place.tag = Tag::default();
-                }
+                let place = Place { tag: node.tag, ..self.tree.message.place(index) };
                 let sentence = || {
                     let around = if around.key.is_empty() { &definition.name } else { around.key.as_str() };
                     format!("{} is missing in {around}", node.key)

@@ -120,7 +120,9 @@ impl Check<'_> {
                 None if component.raw.is_empty() => {}
                 None => {
                     let places = parts.len();
-                    self.add(Code::ExtraElement, spot, component.at, || format!("the element has only {places} components"));
+                    self.add(Code::ExtraElement, spot, component.at, || {
+                        format!("the element has only {places} components")
+                    });
                 }
                 Some(part) if component.raw.is_empty() => {
                     if part.mandatory {
@@ -214,7 +216,9 @@ fn number(raw: &[u8], decimals: bool, exponent: bool) -> (bool, usize) {
             b'-' if at == 0 => {}
             b'+' if at == 0 && exponent => {}
             b'.' | b',' if decimals => marks += 1,
-            b'E' | b'e' if exponent && digits > 0 => return (marks <= 1 && number(&raw[at + 1..], false, false).0, digits),
+            b'E' | b'e' if exponent && digits > 0 => {
+                return (marks <= 1 && number(&raw[at + 1..], false, false).0, digits);
+            }
             b'\r' | b'\n' => {}
             _ => fits = false,
         }

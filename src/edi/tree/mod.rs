@@ -54,7 +54,10 @@ impl<'a> Tree<'a> {
             }),
             Some(found) if !found.exact => {
                 told.add(policy, Code::Release, message.place(0), || {
-                    format!("there is no definition of {}; it was checked as one of {}", message.kind, found.directory.release)
+                    format!(
+                        "there is no definition of {}; it was checked as one of {}",
+                        message.kind, found.directory.release
+                    )
                 });
                 // Another release proves nothing against the message.
                 told.cap(Some(super::findings::Severity::Warn));

@@ -59,8 +59,8 @@ fn what_does_not_fit_is_kept_and_told() {
         "BGM+220+1'LIN+1'",
         "BGM LIN_group(LIN)",
         &[
-            "MISSING-SEGMENT in message 1 at segment 4, byte 74: DTM is missing in ORDERS",
-            "MISSING-SEGMENT in message 1 at segment 4, byte 74: UNS is missing in ORDERS",
+            "MISSING-SEGMENT in message 1 at segment 4 (DTM), byte 74: DTM is missing in ORDERS",
+            "MISSING-SEGMENT in message 1 at segment 4 (UNS), byte 74: UNS is missing in ORDERS",
         ],
     );
     check(
@@ -95,7 +95,10 @@ fn hierarchical_levels_nest_by_their_parent() {
     let (tree, findings) = shown(text);
     let expect = "ST BSN HL_loop(HL HL_loop(HL PRF HL_loop(HL SN1)) HL_loop(HL)) HL_loop(HL) CTT SE";
     assert_eq!(tree, expect);
-    assert_eq!(findings, ["EDI-HIERARCHY in message 1 at segment 9 (HL) element 2, byte 235: no level before it has the id `9`"]);
+    assert_eq!(
+        findings,
+        ["EDI-HIERARCHY in message 1 at segment 9 (HL) element 2, byte 235: no level before it has the id `9`"]
+    );
 }
 
 #[test]

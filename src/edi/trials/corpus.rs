@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use crate::edi::directory::Library;
 use crate::edi::document::document;
-use crate::edi::findings::{Findings, Policy};
+use crate::edi::findings::{Code, Finding, Findings, Policy, Severity};
 use crate::edi::reader::{Event, Interchange, Message, Options, Reader};
 use crate::edi::syntax::Dialect;
 use crate::edi::tree::Tree;
 use crate::edi::writer::{GroupHeader, Header, InterchangeWriter, Profile, WriteError};
+use crate::message::Value;
 
 const SUMMARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/edi/corpus.tsv");
 
@@ -108,8 +109,10 @@ impl Result {
         self.messages += 1;
         self.refused += u32::from(!tree.accepted());
         self.count(&tree.findings);
-        let clean = tree.found.is_some() && tree.findings.is_empty() && message.findings.is_empty();
-        if clean && header.findings.accepted() {
+        let fits = |finding: &Finding| finding.code == Code::Release;
+        let clean = tree.found.is_some() && tree.findings.list().iter().all(fits) && message.findings.is_empty();
+        let odd = |finding: &Finding| finding.code == Code::Isa || finding.severity > Severity::Warn;
+        if clean && !header.findings.list().iter().any(odd) {
             written_equal(name, &tree, header);
             self.written += 1;
         }
@@ -127,11 +130,21 @@ fn written_equal(name: &str, tree: &Tree<'_>, interchange: &Interchange) {
     while let Some(event) = reader.next().expect("a slice does not fail") {
         let Event::Message(message) = event else { continue };
         let again = Tree::read(message, Library::shipped(), &Policy::default(), 1000);
-        assert_eq!(again.findings.list(), [], "{name}");
-        assert_eq!(document(&again), document(tree), "{name}");
+        assert_eq!(again.findings.list().len(), tree.findings.list().len(), "{name}: {:?}", again.findings.list());
+        assert_eq!(content(&again), content(tree), "{name}");
         return;
     }
     panic!("{name}: no message was written");
+}
+
+/// The document without UNT or SE: what they say (zeros before a count) is the writer's.
+fn content(tree: &Tree<'_>) -> Value {
+    let mut content = document(tree);
+    if let Value::Map(map) = &mut content {
+        map.remove("UNT");
+        map.remove("SE");
+    }
+    content
 }
 
 fn written(tree: &Tree<'_>, interchange: &Interchange) -> std::result::Result<Vec<u8>, WriteError> {

@@ -31,9 +31,10 @@ fn edifact_message(number: usize, lines: usize, text: &mut String) {
 
 /// The same in X12.
 pub(super) fn x12(messages: usize, lines: usize) -> String {
-    let mut text = "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000007*0*P*>~\
+    let mut text =
+        "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000007*0*P*>~\
         GS*PO*ALPHA*BETA*20260101*1200*3*X*004010~"
-        .to_owned();
+            .to_owned();
     for number in 1..=messages {
         write!(text, "ST*850*{number:04}~BEG*00*SA*4711**20260101~N1*BY*Alpha Stores*92*0001~").expect("memory");
         for line in 1..=lines {

@@ -17,7 +17,13 @@ fn header() -> Header {
 }
 
 fn kind(name: &str, version: &str, release: &str, agency: &str) -> MessageType {
-    MessageType { name: name.into(), version: version.into(), release: release.into(), agency: agency.into(), ..Default::default() }
+    MessageType {
+        name: name.into(),
+        version: version.into(),
+        release: release.into(),
+        agency: agency.into(),
+        ..Default::default()
+    }
 }
 
 fn orders() -> MessageType {
@@ -70,11 +76,15 @@ fn what_is_forbidden_is_refused() {
     };
     check(
         r#"{"BGM":{"E1004":"4711"}}"#,
-        &["EDI-MISSING-SEGMENT in message 1 at segment 3", "EDI-MISSING-SEGMENT in message 1 at segment 3"],
+        &["EDI-MISSING-SEGMENT in message 1 at segment 3 (DTM)", "EDI-MISSING-SEGMENT in message 1 at segment 3 (UNS)"],
     );
     check(&ORDER.replace("4711", "Łódź"), &["EDI-CHARSET at segment 2 (BGM) element 2 component 1"]);
     check(&ORDER.replace("E1004", "E9999"), &["EDI-UNKNOWN-FIELD"]);
-    let strict = Profile { policy: crate::edi::findings::Policy::default().with(Code::TooLong, crate::edi::findings::Severity::RejectMessage), ..Profile::edifact() };
+    let strict = Profile {
+        policy: crate::edi::findings::Policy::default()
+            .with(Code::TooLong, crate::edi::findings::Severity::RejectMessage),
+        ..Profile::edifact()
+    };
     assert!(written(&strict, &ORDER.replace("4711", &"4".repeat(50))).is_err());
 }
 
