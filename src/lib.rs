@@ -6,6 +6,7 @@ pub mod message;
 pub mod clock;
 pub mod telemetry;
 pub mod config;
+pub mod edi;
 pub mod formula;
 pub mod codecs;
 pub mod steps;

@@ -1,0 +1,169 @@
+//! What messages may hold: the order, nesting, repeats, types and lengths of segments and elements, as tables.
+//!
+//! A [`Directory`] is one release (EDIFACT D.96A, X12 4010), a [`Definition`] one message of it, laid out as a tree of
+//! [`Node`]s. [`Library`] finds the definition for a message; the shipped one is made on first use and kept.
+
+mod library;
+mod parse;
+
+use std::collections::HashMap;
+
+use super::syntax::{Dialect, Tag};
+use crate::message::Text;
+pub use library::{Found, Library};
+
+/// One release of a standard.
+#[derive(Debug)]
+pub struct Directory {
+    pub dialect: Dialect,
+    /// `D.96A`, `004010`.
+    pub release: String,
+    elements: HashMap<Tag, ElementDef>,
+    composites: HashMap<Tag, Composite>,
+    segments: Vec<SegmentDef>,
+    by_tag: HashMap<Tag, u16>,
+    messages: HashMap<String, Definition>,
+}
+
+/// A data element: what its values look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementDef {
+    pub id: Tag,
+    pub kind: ValueKind,
+    pub shortest: u16,
+    pub longest: u16,
+}
+
+/// The types of values of both dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// EDIFACT `a`: no digits.
+    Alpha,
+    /// EDIFACT `n`: digits, a sign and a decimal mark, which do not count.
+    Numeric,
+    /// EDIFACT `an`, X12 `AN` and `ID`: anything.
+    Text,
+    /// X12 `N`: digits and a sign.
+    Integer,
+    /// X12 `R`: a decimal number.
+    Decimal,
+    /// X12 `DT`, `TM`: digits.
+    Digits,
+}
+
+/// What stands at a place of a segment or composite.
+#[derive(Clone, Debug)]
+pub struct Position {
+    pub item: Item,
+    pub mandatory: bool,
+    /// How often it may be repeated there with repetition separators.
+    pub repeat: u16,
+    /// Which field of a document it is; places that follow each other with the same item are one field.
+    pub field: u16,
+}
+
+#[derive(Clone, Debug)]
+pub enum Item {
+    Element(ElementDef),
+    Composite(Tag, Vec<Position>, Vec<Field>),
+}
+
+/// A field of a document.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// `E3039`, `C082`, `PO102`.
+    pub key: Text,
+    /// The definition says more than one: then it is always a list.
+    pub list: bool,
+}
+
+type Composite = Vec<(Tag, bool, u16)>;
+
+/// A segment: its places and its fields.
+#[derive(Debug)]
+pub struct SegmentDef {
+    pub tag: Tag,
+    pub positions: Vec<Position>,
+    pub fields: Vec<Field>,
+}
+
+/// One message, as nodes: 0 is the message itself, the children of a node lie together.
+#[derive(Debug)]
+pub struct Definition {
+    pub name: String,
+    nodes: Vec<Node>,
+}
+
+/// A segment or group at its place in a message.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Of a group the tag of its first segment.
+    pub tag: Tag,
+    pub group: bool,
+    pub mandatory: bool,
+    pub max: u32,
+    /// The key in a document: `NAD`, `NAD_group`, `PO1_loop`; a second one of the same parent `DTM_2`.
+    pub key: Text,
+    pub parent: u32,
+    /// The children: where they begin and how many there are.
+    pub first: u32,
+    pub children: u32,
+    /// Which child of its parent.
+    pub index: u32,
+    /// What the segment holds; of a group that of its first segment. None if the release does not say.
+    pub segment: Option<u16>,
+}
+
+impl Node {
+    /// Whether it is a list in a document.
+    pub fn list(&self) -> bool {
+        self.max > 1
+    }
+}
+
+impl Definition {
+    pub fn node(&self, node: u32) -> &Node {
+        &self.nodes[node as usize]
+    }
+
+    /// Whether a segment `tag` stands anywhere in it.
+    pub fn has(&self, tag: Tag) -> bool {
+        self.nodes[1..].iter().any(|node| node.tag == tag)
+    }
+
+    /// The children of `node`, in order.
+    #[inline]
+    pub fn children(&self, node: u32) -> &[Node] {
+        let Node { first, children, .. } = self.nodes[node as usize];
+        &self.nodes[first as usize..(first + children) as usize]
+    }
+
+    /// The number of the node that is child `index` of `node`.
+    #[inline]
+    pub fn child(&self, node: u32, index: u32) -> u32 {
+        self.nodes[node as usize].first + index
+    }
+}
+
+impl Directory {
+    /// The segment of a node.
+    #[inline]
+    pub fn segment(&self, node: &Node) -> Option<&SegmentDef> {
+        self.segments.get(usize::from(node.segment?))
+    }
+
+    pub fn segment_named(&self, tag: Tag) -> Option<&SegmentDef> {
+        self.segments.get(usize::from(*self.by_tag.get(&tag)?))
+    }
+
+    pub fn message(&self, name: &str) -> Option<&Definition> {
+        self.messages.get(name)
+    }
+
+    /// The names of its messages, in order.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.messages.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+}

@@ -1,0 +1,228 @@
+//! Where each segment goes: the nearest place from here on that the definition has for its tag.
+//!
+//! The open groups are frames. A segment is looked for in the innermost frame from its position on, then in the next outer
+//! one, and so on: one segment is all that is ever looked at. Failing that, places that are full are tried, then those that
+//! lie behind (the segment is out of order); what has no place at all stays where it stands, as it is.
+
+use std::collections::HashMap;
+
+use super::check::check;
+use super::{Branch, NONE, Tree};
+use crate::edi::directory::{Definition, Found, Node};
+use crate::edi::findings::{Code, Findings, Place, Policy};
+use crate::edi::reader::Message;
+use crate::edi::syntax::{Dialect, Tag};
+
+/// An open group.
+#[derive(Clone, Copy)]
+struct Frame {
+    branch: u32,
+    node: u32,
+    /// The child of the definition reached.
+    at: u32,
+    /// Where its counts begin: one for each child, how often it was met.
+    counts: usize,
+}
+
+pub(super) struct Builder<'a, 'p> {
+    tree: Tree<'a>,
+    policy: &'p Policy,
+    frames: Vec<Frame>,
+    counts: Vec<u32>,
+    /// Hierarchical levels by their id.
+    levels: HashMap<&'a [u8], u32>,
+}
+
+/// How a place was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Good,
+    Full,
+    Behind,
+}
+
+impl<'a, 'p> Builder<'a, 'p> {
+    pub fn new(
+        message: &'a Message,
+        found: Option<Found<'a>>,
+        policy: &'p Policy,
+        findings: Findings,
+    ) -> Builder<'a, 'p> {
+        let root = Branch { node: 0, segment: 0, group: true, first: NONE, last: NONE, next: NONE };
+        let mut branches = Vec::with_capacity(message.record.len() * 3 / 2 + 1);
+        branches.push(root);
+        let tree = Tree { message, found, branches, findings };
+        Builder { tree, policy, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
+    }
+
+    pub fn build(mut self) -> Tree<'a> {
+        let Some(Found { definition, directory, .. }) = self.tree.found else {
+            for index in 0..self.tree.message.record.len() {
+                self.add(0, NONE, index, false);
+            }
+            return self.tree;
+        };
+        self.open(definition, 0, 0);
+        for index in 0..self.tree.message.record.len() {
+            let tag = self.tree.message.record.tag(index);
+            let place = self.forward(definition, tag, true).map(|place| (place, Fit::Good));
+            let place = place.or_else(|| self.forward(definition, tag, false).map(|place| (place, Fit::Full)));
+            let place = place.or_else(|| self.behind(definition, tag).map(|place| (place, Fit::Behind)));
+            let Some(((frame, child), fit)) = place else {
+                self.unknown(definition, index, tag);
+                continue;
+            };
+            let node = self.put(definition, frame, child, index, fit);
+            if let (Some(segment), Some(def)) = (self.tree.message.record.get(index), directory.segment(node)) {
+                check(self.tree.message, index, &segment, def, self.policy, &mut self.tree.findings);
+            }
+        }
+        while !self.frames.is_empty() {
+            self.close(definition, self.tree.message.record.len().saturating_sub(1));
+        }
+        self.tree
+    }
+
+    /// The frame and child for `tag` from here on; `room`: only where it may stand once more.
+    #[inline]
+    fn forward(&self, definition: &Definition, tag: Tag, room: bool) -> Option<(usize, u32)> {
+        for (number, frame) in self.frames.iter().enumerate().rev() {
+            let children = definition.children(frame.node);
+            let from = frame.at as usize;
+            for (child, node) in children.iter().enumerate().skip(from) {
+                if node.tag == tag && (!room || self.counts[frame.counts + child] < node.max) {
+                    return Some((number, child as u32));
+                }
+            }
+        }
+        None
+    }
+
+    fn behind(&self, definition: &Definition, tag: Tag) -> Option<(usize, u32)> {
+        self.frames.iter().enumerate().rev().find_map(|(number, frame)| {
+            let passed = &definition.children(frame.node)[..frame.at as usize];
+            // The first segment of a group would be a new one, which only the group around can begin.
+            let first = usize::from(number > 0);
+            let child = passed.iter().enumerate().skip(first).rev().find(|(_, node)| node.tag == tag)?.0;
+            Some((number, child as u32))
+        })
+    }
+
+    /// Puts segment `index` at a child of a frame; says which node holds it.
+    fn put<'d>(&mut self, definition: &'d Definition, frame: usize, child: u32, index: usize, fit: Fit) -> &'d Node {
+        while self.frames.len() > frame + 1 {
+            self.close(definition, index);
+        }
+        let Frame { branch, node: parent, counts, .. } = self.frames[frame];
+        let number = definition.child(parent, child);
+        let node = definition.node(number);
+        let count = &mut self.counts[counts + child as usize];
+        *count = count.saturating_add(1);
+        let place = self.tree.message.place(index);
+        match fit {
+            Fit::Good => {}
+            Fit::Full if *count == node.max.saturating_add(1) => {
+                let sentence = || format!("there are more {} than the {} allowed here", node.key, node.max);
+                self.tree.findings.add(self.policy, Code::Repeats, place, sentence);
+            }
+            Fit::Full => {}
+            Fit::Behind => {
+                let sentence = || format!("{} stands after what it should stand before", node.key);
+                self.tree.findings.add(self.policy, Code::Order, place, sentence);
+            }
+        }
+        if fit != Fit::Behind {
+            self.frames[frame].at = child;
+        }
+        if !node.group {
+            self.add(branch, number, index, false);
+            return node;
+        }
+        let under = self.level(branch, node, index);
+        let group = self.add(under, number, index, true);
+        if let Some(id) = self.level_id(node, index, 1) {
+            self.levels.insert(id, group);
+        }
+        self.open(definition, group, number);
+        let first = definition.child(number, 0);
+        let begun = self.frames.last_mut();
+        if let Some(begun) = begun {
+            begun.at = u32::from(definition.node(first).max == 1);
+            self.counts[begun.counts] = 1;
+        }
+        self.add(group, first, index, false);
+        definition.node(first)
+    }
+
+    /// The branch a group stands under: hierarchical levels under the one they name.
+    fn level(&mut self, branch: u32, node: &Node, index: usize) -> u32 {
+        let Some(id) = self.level_id(node, index, 2) else { return branch };
+        if let Some(parent) = self.levels.get(id) {
+            return *parent;
+        }
+        let mut place = self.tree.message.place(index);
+        place.element = 2;
+        let sentence = || format!("no level before it has the id `{}`", String::from_utf8_lossy(id));
+        self.tree.findings.add(self.policy, Code::Hierarchy, place, sentence);
+        branch
+    }
+
+    fn level_id(&self, node: &Node, index: usize, element: usize) -> Option<&'a [u8]> {
+        let message = self.tree.message;
+        if node.tag != Tag::new("HL") || message.notation.dialect != Dialect::X12 {
+            return None;
+        }
+        let id = message.record.get(index)?.component(element, 1).trim_ascii();
+        (!id.is_empty()).then_some(id)
+    }
+
+    fn unknown(&mut self, definition: &Definition, index: usize, tag: Tag) {
+        let branch = self.frames.last().map_or(0, |frame| frame.branch);
+        self.add(branch, NONE, index, false);
+        let place = self.tree.message.place(index);
+        if definition.has(tag) {
+            let sentence = || format!("{tag} has no place here");
+            self.tree.findings.add(self.policy, Code::Order, place, sentence);
+        } else {
+            let sentence = || format!("{} has no segment `{tag}`", definition.name);
+            self.tree.findings.add(self.policy, Code::UnknownSegment, place, sentence);
+        }
+    }
+
+    fn open(&mut self, definition: &Definition, branch: u32, node: u32) {
+        let counts = self.counts.len();
+        self.counts.resize(counts + definition.node(node).children as usize, 0);
+        self.frames.push(Frame { branch, node, at: 0, counts });
+    }
+
+    /// Closes the innermost group: what had to stand in it is now known to be missing.
+    fn close(&mut self, definition: &Definition, index: usize) {
+        let Some(frame) = self.frames.pop() else { return };
+        for (node, count) in definition.children(frame.node).iter().zip(&self.counts[frame.counts..]) {
+            if node.mandatory && *count == 0 {
+                let around = definition.node(frame.node);
+                let place = Place { tag: node.tag, ..self.tree.message.place(index) };
+                let sentence = || {
+                    let around = if around.key.is_empty() { &definition.name } else { around.key.as_str() };
+                    format!("{} is missing in {around}", node.key)
+                };
+                self.tree.findings.add(self.policy, Code::MissingSegment, place, sentence);
+            }
+        }
+        self.counts.truncate(frame.counts);
+    }
+
+    fn add(&mut self, under: u32, node: u32, segment: usize, group: bool) -> u32 {
+        let branches = &mut self.tree.branches;
+        let number = branches.len() as u32;
+        branches.push(Branch { node, segment: segment as u32, group, first: NONE, last: NONE, next: NONE });
+        let parent = &mut branches[under as usize];
+        let before = std::mem::replace(&mut parent.last, number);
+        if before == NONE {
+            parent.first = number;
+        } else {
+            branches[before as usize].next = number;
+        }
+        number
+    }
+}

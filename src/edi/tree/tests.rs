@@ -1,0 +1,114 @@
+//! Messages nested and checked: the tree as one line, and what was found.
+
+use super::*;
+use crate::edi::reader::{Event, Options, Reader};
+
+/// The first message of `text` as `UNH BGM NAD_group(NAD CTA_group(CTA COM))`, and its findings.
+fn shown(text: &str) -> (String, Vec<String>) {
+    let mut reader = Reader::new(text.as_bytes(), Options::default());
+    while let Some(event) = reader.next().expect("a slice does not fail") {
+        let Event::Message(message) = event else { continue };
+        let tree = Tree::read(message, Library::shipped(), &Policy::default(), 100);
+        let findings = tree.findings.list().iter().map(ToString::to_string).collect();
+        return (children(tree.root()), findings);
+    }
+    panic!("no message in {text}");
+}
+
+fn children(view: View<'_>) -> String {
+    let name = |view: View<'_>| match (view.node(), view.segment()) {
+        (Some(node), _) if view.is_group() => format!("{}({})", node.key, children(view)),
+        (Some(node), _) => node.key.to_string(),
+        (None, Some(segment)) => format!("?{}", segment.tag),
+        (None, None) => String::new(),
+    };
+    view.children().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn check(segments: &str, tree: &str, findings: &[&str]) {
+    let count = segments.matches('\'').count() + 2;
+    let text = format!("UNB+UNOC:3+ALPHA+BETA+260101:1200+7'UNH+1+ORDERS:D:96A:UN'{segments}UNT+{count}+1'UNZ+1+7'");
+    let (found_tree, found) = shown(&text);
+    assert_eq!(found_tree, format!("UNH {tree} UNT"), "{segments}");
+    let found: Vec<&str> = found.iter().map(|finding| finding.strip_prefix("EDI-").unwrap_or(finding)).collect();
+    assert_eq!(found, findings, "{segments}");
+}
+
+#[test]
+fn groups_nest_by_definition() {
+    check(
+        "BGM+220+1'DTM+137:20260101:102'RFF+ON:7'DTM+171:20260101:102'NAD+BY+1::9'CTA+OC'COM+1:TE'NAD+SU+2::9'\
+         LIN+1++4012345678901:EN'QTY+21:5'PRI+AAA:2.5'LIN+2'QTY+21:1'UNS+S'MOA+79:12'",
+        "BGM DTM RFF_group(RFF DTM) NAD_group(NAD CTA_group(CTA COM)) NAD_group(NAD) \
+         LIN_group(LIN QTY PRI_group(PRI)) LIN_group(LIN QTY) UNS MOA",
+        &[],
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_kept_and_told() {
+    check(
+        "BGM+220+1'XYZ+1'DTM+137:20260101:102'NAD+BY+1::9'FTX+AAI'LIN+1'UNS+S'",
+        "BGM ?XYZ DTM NAD_group(NAD) FTX LIN_group(LIN) UNS",
+        &[
+            "UNKNOWN-SEGMENT in message 1 at segment 3 (XYZ), byte 68: ORDERS has no segment `XYZ`",
+            "ORDER in message 1 at segment 6 (FTX), byte 107: FTX stands after what it should stand before",
+        ],
+    );
+    check(
+        "BGM+220+1'LIN+1'",
+        "BGM LIN_group(LIN)",
+        &[
+            "MISSING-SEGMENT in message 1 at segment 4 (DTM), byte 74: DTM is missing in ORDERS",
+            "MISSING-SEGMENT in message 1 at segment 4 (UNS), byte 74: UNS is missing in ORDERS",
+        ],
+    );
+    check(
+        "BGM+220'DTM+137:20260101:102'PAI+::1'PAI+::2'PAI+::3'UNS+S'",
+        "BGM DTM PAI PAI PAI UNS",
+        &["REPEATS in message 1 at segment 5 (PAI), byte 95: there are more PAI than the 1 allowed here"],
+    );
+}
+
+#[test]
+fn elements_are_checked() {
+    check(
+        "BGM+220+x:y'DTM'DTM+:20260101:102+9'LIN+1234567'QTY+21:five'UNS+DE'",
+        "BGM DTM DTM LIN_group(LIN QTY) UNS",
+        &[
+            "EXTRA-ELEMENT in message 1 at segment 2 (BGM) element 2 component 2, byte 68: the element has only 1 components",
+            "MISSING-ELEMENT in message 1 at segment 3 (DTM) element 1, byte 73: mandatory C507 is missing",
+            "MISSING-ELEMENT in message 1 at segment 4 (DTM) element 1 component 1, byte 78: mandatory 2005 is missing",
+            "EXTRA-ELEMENT in message 1 at segment 4 (DTM) element 2, byte 92: the segment has only 1 elements",
+            "TOO-LONG in message 1 at segment 5 (LIN) element 1, byte 98: `1234567` is 7 long, at most 6 are allowed (1082)",
+            "TYPE in message 1 at segment 6 (QTY) element 1 component 2, byte 113: `five` should be a number (6060)",
+            "TOO-LONG in message 1 at segment 7 (UNS) element 1, byte 122: `DE` is 2 long, at most 1 are allowed (0081)",
+        ],
+    );
+}
+
+#[test]
+fn hierarchical_levels_nest_by_their_parent() {
+    let text = "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000001*0*P*>~\
+        GS*SH*ALPHA*BETA*20260101*1200*1*X*004010~ST*856*0001~BSN*00*12*20260101*1200~HL*1**S~HL*2*1*O~PRF*7~HL*3*2*I~\
+        SN1**1*EA~HL*4*1*O~HL*5*9*O~CTT*4~SE*12*0001~GE*1*1~IEA*1*000000001~";
+    let (tree, findings) = shown(text);
+    let expect = "ST BSN HL_loop(HL HL_loop(HL PRF HL_loop(HL SN1)) HL_loop(HL)) HL_loop(HL) CTT SE";
+    assert_eq!(tree, expect);
+    assert_eq!(
+        findings,
+        ["EDI-HIERARCHY in message 1 at segment 9 (HL) element 2, byte 235: no level before it has the id `9`"]
+    );
+}
+
+#[test]
+fn another_release_only_warns() {
+    let (_, findings) = shown("UNB+UNOC:3+A+B+260101:1200+7'UNH+1+ORDERS:D:97A:UN'BGM+220'UNT+3+1'UNZ+1+7'");
+    assert!(findings[0].contains("it was checked as one of D.96A"), "{findings:?}");
+    let text = "UNB+UNOC:3+A+B+260101:1200+7'UNH+1+ORDERS:D:97A:UN'BGM+220'UNT+3+1'UNZ+1+7'";
+    let mut reader = Reader::new(text.as_bytes(), Options::default());
+    while let Some(event) = reader.next().expect("a slice does not fail") {
+        let Event::Message(message) = event else { continue };
+        assert!(Tree::read(message, Library::shipped(), &Policy::default(), 100).accepted());
+    }
+}

@@ -1,0 +1,106 @@
+//! Valid interchanges, cut off and with bytes changed at random: any result will do, but there must be one, every byte kept.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::large::{edifact, x12};
+use crate::edi::directory::Library;
+use crate::edi::document::document;
+use crate::edi::findings::Policy;
+use crate::edi::reader::{Event, Options, Reader};
+use crate::edi::tree::Tree;
+use crate::edi::writer::{Header, InterchangeWriter, Profile};
+
+/// Reads `bytes` as far as can be, and writes what was read.
+fn survive(bytes: &[u8]) {
+    let begun = Instant::now();
+    let mut reader = Reader::new(bytes, Options::default());
+    let (mut raw, mut profile) = (Vec::new(), Profile::edifact());
+    while let Some(event) = reader.next().expect("a slice does not fail") {
+        raw.extend_from_slice(event.raw());
+        event.findings().list().iter().for_each(|finding| drop(finding.to_string()));
+        match event {
+            Event::Interchange(interchange) => profile = Profile::like(interchange),
+            Event::Message(message) => {
+                let tree = Tree::read(message, Library::shipped(), &Policy::default(), 100);
+                let document = document(&tree);
+                let policy = Policy::tolerant();
+                let tolerant = Profile { policy, ..profile.clone() };
+                let writer = InterchangeWriter::new(Vec::new(), &tolerant, Library::shipped(), Header::default());
+                // A damaged message may be refused: that is a result too.
+                if let Ok(mut writer) = writer {
+                    drop(writer.message(&message.kind, &message.reference, &document));
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(raw, bytes, "every byte is kept");
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+}
+
+/// A failing case is printed whole, and with the seed proptest names it runs again.
+fn check(sample: &str, cases: u32) {
+    let bytes = sample.as_bytes().to_vec();
+    let byte = prop_oneof![any::<u8>(), prop::sample::select(b"'+:?*~>^\r\n UNBIZSAG0".to_vec())];
+    let change = (any::<Index>(), byte, 0..4u8);
+    let damage = (prop::collection::vec(change, 0..8), any::<Index>(), any::<bool>());
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let run = runner.run(&damage, |(changes, cut, whole)| {
+        let mut bytes = bytes.clone();
+        for (at, byte, how) in changes {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes.insert(at, byte),
+                1 if bytes.len() > 1 => drop(bytes.remove(at)),
+                2 => bytes[at] ^= 1 << (byte & 7),
+                _ => bytes[at] = byte,
+            }
+        }
+        if !whole {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        survive(&bytes);
+        Ok(())
+    });
+    if let Err(failure) = run {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn damaged_edifact_is_survived() {
+    check(&edifact(2, 3), 500);
+    check(&format!("UNA:+.?*'\r\n{}", edifact(1, 1).replace("UNOC:3", "UNOC:4").replace('\'', "'\r\n")), 200);
+}
+
+#[test]
+fn damaged_x12_is_survived() {
+    check(&x12(2, 3), 500);
+    check(&x12(1, 1).replace("*00401*", "*00501*").replace("*U*", "*^*").replace('~', "\n"), 200);
+}
+
+#[test]
+fn noise_is_survived() {
+    let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
+    let head = prop::sample::select(vec![
+        "",
+        "UNA",
+        "UNB+UNOC:3+",
+        "ISA*00*",
+        "UNA:+.? 'UNB",
+        "UNH+1+ORDERS:D:96A:UN'",
+        "ISA",
+    ]);
+    let noise = (head, prop::collection::vec(any::<u8>(), 0..600));
+    let run = runner.run(&noise, |(head, tail)| {
+        survive(&[head.as_bytes(), &tail].concat());
+        Ok(())
+    });
+    if let Err(failure) = run {
+        panic!("{failure}");
+    }
+}

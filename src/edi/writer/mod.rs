@@ -1,0 +1,211 @@
+//! Interchanges written: messages from documents, with envelope, counts and references.
+//!
+//! Each message is laid out by its definition, written, read back and checked like one that came from outside: what the
+//! definition forbids is refused with findings, and nothing of that message is written.
+
+mod encode;
+mod envelope;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use super::directory::Library;
+use super::document::{Draft, Line, document, lay_out};
+use super::findings::{Code, Findings, Place};
+use super::reader::{Message, MessageType, Record};
+use super::syntax::{Dialect, Tag};
+use super::tree::Tree;
+use crate::message::Value;
+pub use profile::{GroupHeader, Header, Newline, Profile, ServiceString};
+
+/// Why something was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The definition or the profile forbids it; the findings say what.
+    #[error("the message is refused: {}", .0.list().first().map(ToString::to_string).unwrap_or_default())]
+    Refused(Findings),
+}
+
+/// Writes one interchange.
+pub struct InterchangeWriter<'a, W> {
+    out: W,
+    profile: &'a Profile,
+    library: &'a Library,
+    header: Header,
+    group: Option<GroupHeader>,
+    groups: usize,
+    messages: usize,
+    group_messages: usize,
+}
+
+/// Findings kept of one message.
+const FINDINGS: usize = 1000;
+
+impl<'a, W: Write> InterchangeWriter<'a, W> {
+    /// Begins an interchange: UNA and UNB, or ISA.
+    ///
+    /// # Errors
+    /// Those of `out`; a header that does not fit its segment, delimiters that cannot work.
+    pub fn new(out: W, profile: &'a Profile, library: &'a Library, header: Header) -> Result<Self, WriteError> {
+        let mut writer =
+            InterchangeWriter { out, profile, library, header, group: None, groups: 0, messages: 0, group_messages: 0 };
+        let (line, mut findings) = (envelope::interchange(profile, &writer.header), Findings::new(FINDINGS));
+        if let Some(fault) = profile.delimiters.fault() {
+            findings.refuse(Code::Delimiters, Place::default(), fault);
+        }
+        let mut bytes = envelope::service_string(profile);
+        match profile.dialect {
+            Dialect::Edifact => encode::encode(&line, 1, profile, &mut bytes, &mut findings),
+            Dialect::X12 => envelope::isa(profile, &writer.header, &mut bytes, &mut findings),
+        }
+        writer.put(&bytes, findings)?;
+        Ok(writer)
+    }
+
+    /// Begins a group; the one before ends.
+    ///
+    /// # Errors
+    /// As [`InterchangeWriter::new`].
+    pub fn group(&mut self, group: GroupHeader) -> Result<(), WriteError> {
+        self.end_group()?;
+        let line = envelope::group(self.profile, &self.header, &group);
+        self.line(&line)?;
+        self.groups += 1;
+        self.group_messages = 0;
+        self.group = Some(group);
+        Ok(())
+    }
+
+    /// Writes a message from its document; what its UNH and UNT, ST and SE hold is set here. Findings that do not refuse it
+    /// are returned.
+    ///
+    /// # Errors
+    /// Those of the output; what the definition or the profile forbids. Nothing of the message is written then.
+    pub fn message(&mut self, kind: &MessageType, reference: &str, document: &Value) -> Result<Findings, WriteError> {
+        let (bytes, findings) = self.encoded(kind, reference, document);
+        self.put(&bytes, findings.clone())?;
+        self.messages += 1;
+        self.group_messages += 1;
+        Ok(findings)
+    }
+
+    /// Writes a tree again, in the notation of this interchange.
+    ///
+    /// # Errors
+    /// As [`InterchangeWriter::message`].
+    pub fn tree(&mut self, tree: &Tree<'_>) -> Result<Findings, WriteError> {
+        self.message(&tree.message.kind, &tree.message.reference, &document(tree))
+    }
+
+    /// Ends the interchange and gives the output back.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(mut self) -> Result<W, WriteError> {
+        self.end_group()?;
+        let counted = match self.profile.dialect {
+            Dialect::X12 => self.groups,
+            Dialect::Edifact if self.groups > 0 => self.groups,
+            Dialect::Edifact => self.messages,
+        };
+        let line = envelope::interchange_end(self.profile, &self.header, counted);
+        self.line(&line)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn end_group(&mut self) -> Result<(), WriteError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let line = envelope::group_end(self.profile, &group, self.group_messages);
+        self.line(&line)
+    }
+
+    fn line(&mut self, line: &Line) -> Result<(), WriteError> {
+        let (mut bytes, mut findings) = (Vec::new(), Findings::new(FINDINGS));
+        encode::encode(line, 0, self.profile, &mut bytes, &mut findings);
+        self.put(&bytes, findings)
+    }
+
+    fn put(&mut self, bytes: &[u8], findings: Findings) -> Result<(), WriteError> {
+        if !findings.accepted() {
+            return Err(WriteError::Refused(findings));
+        }
+        Ok(self.out.write_all(bytes)?)
+    }
+
+    /// The bytes of a message, and what speaks against it.
+    fn encoded(&self, kind: &MessageType, reference: &str, document: &Value) -> (Vec<u8>, Findings) {
+        let (profile, mut findings) = (self.profile, Findings::new(FINDINGS));
+        let notation = profile.notation();
+        let Some(found) = self.library.find(profile.dialect, kind, notation.syntax) else {
+            let sentence = format!("there is no definition of {kind}");
+            findings.refuse(Code::UnknownMessage, Place::default(), sentence);
+            return (Vec::new(), findings);
+        };
+        let mut draft = lay_out(document, found, profile.delimiters.decimal, &profile.policy, &mut findings);
+        self.frame(&mut draft, kind, reference);
+        let mut bytes = Vec::new();
+        for (at, line) in draft.lines.iter().enumerate() {
+            encode::encode(line, at as u32 + 1, profile, &mut bytes, &mut findings);
+        }
+        // Read back: the judge of what comes in is the judge of what goes out.
+        let record = Record::scanned(&bytes, &notation);
+        let message = Message {
+            kind: kind.clone(),
+            reference: reference.to_owned(),
+            number: self.messages as u32 + 1,
+            notation,
+            record,
+            findings: Findings::new(FINDINGS),
+        };
+        findings.append(Tree::read(&message, self.library, &profile.policy, FINDINGS).findings);
+        (bytes, findings)
+    }
+
+    /// Sets the first and last segment: type, reference, count.
+    fn frame(&self, draft: &mut Draft, kind: &MessageType, reference: &str) {
+        let (first, last) = match self.profile.dialect {
+            Dialect::Edifact => ("UNH", "UNT"),
+            Dialect::X12 => ("ST", "SE"),
+        };
+        let lines = &mut draft.lines;
+        if lines.first().is_none_or(|line| line.tag != first) {
+            lines.insert(0, Line::new(first));
+        }
+        if lines.last().is_none_or(|line| line.tag != last) {
+            lines.push(Line::new(last));
+        }
+        let count = lines.len();
+        debug_assert!(!Tag::new(first).is_empty());
+        if let Some(line) = lines.first_mut() {
+            match self.profile.dialect {
+                Dialect::Edifact => {
+                    line.set(1, 1, reference);
+                    let parts = [&kind.name, &kind.version, &kind.release, &kind.agency, &kind.association];
+                    for (at, part) in parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+                        line.set(2, at + 1, part);
+                    }
+                }
+                Dialect::X12 => {
+                    line.set(1, 1, &kind.name);
+                    line.set(2, 1, envelope::padded(reference, 4));
+                    if !kind.association.is_empty() {
+                        line.set(3, 1, &kind.association);
+                    }
+                }
+            }
+        }
+        if let Some(line) = lines.last_mut() {
+            line.set(1, 1, count.to_string());
+            let reference = match self.profile.dialect {
+                Dialect::Edifact => reference.to_owned(),
+                Dialect::X12 => envelope::padded(reference, 4),
+            };
+            line.set(2, 1, reference);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What is written, read again.
+
+use super::*;
+use crate::edi::reader::{Event, Options, Party, Reader};
+use crate::message::json;
+
+fn header() -> Header {
+    let party = |id: &str, qualifier: &str| Party { id: id.into(), qualifier: qualifier.into(), ..Party::default() };
+    Header {
+        sender: party("ALPHA", "ZZ"),
+        receiver: party("BETA", "ZZ"),
+        date: "20260101".into(),
+        time: "1200".into(),
+        reference: "7".into(),
+        ..Header::default()
+    }
+}
+
+fn kind(name: &str, version: &str, release: &str, agency: &str) -> MessageType {
+    MessageType {
+        name: name.into(),
+        version: version.into(),
+        release: release.into(),
+        agency: agency.into(),
+        ..Default::default()
+    }
+}
+
+fn orders() -> MessageType {
+    kind("ORDERS", "D", "96A", "UN")
+}
+
+fn value(text: &str) -> Value {
+    json::read(text.as_bytes()).expect("JSON")
+}
+
+const ORDER: &str = r#"{"BGM":{"C002":{"E1001":"220"},"E1004":"4711"},"DTM":[{"C507":{"E2005":"137","E2380":"20260101","E2379":"102"}}],
+    "FTX":[{"E4451":"AAI","C108":{"E4440":["it's 5 + 5: ÉTÉ?"]}}],
+    "LIN_group":[{"LIN":{"E1082":"1"},"QTY":[{"C186":{"E6063":"21","E6060":1.5}}]}],"UNS":{"E0081":"S"}}"#;
+
+fn written(profile: &Profile, document: &str) -> Result<String, Vec<String>> {
+    let mut writer = InterchangeWriter::new(Vec::new(), profile, Library::shipped(), header()).expect("a good header");
+    match writer.message(&orders(), "1", &value(document)) {
+        Ok(_) => Ok(String::from_utf8_lossy(&writer.finish().expect("memory")).into_owned()),
+        Err(WriteError::Refused(findings)) => Err(findings.list().iter().map(ToString::to_string).collect()),
+        Err(WriteError::Io(error)) => Err(vec![error.to_string()]),
+    }
+}
+
+#[test]
+fn edifact_as_the_profile_says() {
+    let utf_8 = Profile { charset: crate::edi::charset::Charset::UTF_8, ..Profile::edifact() };
+    let text = written(&utf_8, ORDER).expect("written");
+    assert_eq!(
+        text,
+        "UNA:+.? 'UNB+UNOC:3+ALPHA:ZZ+BETA:ZZ+260101:1200+7'UNH+1+ORDERS:D:96A:UN'BGM+220+4711'DTM+137:20260101:102'\
+         FTX+AAI+++it?'s 5 ?+ 5?: ÉTÉ??'LIN+1'QTY+21:1.5'UNS+S'UNT+8+1'UNZ+1+7'"
+    );
+    let mut other = utf_8.clone();
+    other.delimiters.decimal = b',';
+    (other.delimiters.segment, other.newline, other.service_string) = (b'~', Newline::CrLf, ServiceString::WhenNeeded);
+    let text = written(&other, ORDER).expect("written");
+    assert!(text.starts_with("UNA:+,? ~\r\nUNB+"), "{text}");
+    assert!(text.contains("QTY+21:1,5~\r\n"), "{text}");
+    assert!(text.contains("it's 5"), "{text}");
+    let never = Profile { service_string: ServiceString::WhenNeeded, ..utf_8 };
+    assert!(written(&never, ORDER).expect("written").starts_with("UNB"));
+}
+
+#[test]
+fn what_is_forbidden_is_refused() {
+    let check = |document: &str, expect: &[&str]| {
+        let found = written(&Profile::edifact(), document).expect_err("refused");
+        let found: Vec<_> = found.iter().map(|finding| finding.split(", byte").next().unwrap_or_default()).collect();
+        assert_eq!(found, expect, "{document}");
+    };
+    check(
+        r#"{"BGM":{"E1004":"4711"}}"#,
+        &["EDI-MISSING-SEGMENT in message 1 at segment 3 (DTM)", "EDI-MISSING-SEGMENT in message 1 at segment 3 (UNS)"],
+    );
+    check(&ORDER.replace("4711", "Łódź"), &["EDI-CHARSET at segment 2 (BGM) element 2 component 1"]);
+    check(&ORDER.replace("E1004", "E9999"), &["EDI-UNKNOWN-FIELD"]);
+    let strict = Profile {
+        policy: crate::edi::findings::Policy::default()
+            .with(Code::TooLong, crate::edi::findings::Severity::RejectMessage),
+        ..Profile::edifact()
+    };
+    assert!(written(&strict, &ORDER.replace("4711", &"4".repeat(50))).is_err());
+}
+
+#[test]
+fn a_refused_message_leaves_the_interchange_whole() {
+    let profile = Profile::edifact();
+    let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    assert!(writer.message(&orders(), "1", &value("{}")).is_err());
+    assert!(writer.message(&orders(), "2", &value(ORDER)).is_ok());
+    let bytes = writer.finish().expect("memory");
+    assert_eq!(findings(&bytes), Vec::<String>::new());
+}
+
+fn findings(bytes: &[u8]) -> Vec<String> {
+    let mut reader = Reader::new(bytes, Options::default());
+    let mut found = Vec::new();
+    while let Some(event) = reader.next().expect("a slice does not fail") {
+        found.extend(event.findings().list().iter().map(ToString::to_string));
+        if let Event::Message(message) = event {
+            let tree = Tree::read(message, Library::shipped(), &crate::edi::findings::Policy::default(), 100);
+            found.extend(tree.findings.list().iter().map(ToString::to_string));
+        }
+    }
+    found
+}
+
+#[test]
+fn x12_with_groups_and_levels() {
+    let profile = Profile::x12();
+    let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    let group = GroupHeader {
+        function: "SH".into(),
+        sender: header().sender,
+        receiver: header().receiver,
+        reference: "3".into(),
+        agency: "X".into(),
+        version: "004010".into(),
+    };
+    writer.group(group).expect("a good group");
+    let document = r#"{"BSN":{"BSN01":"00","BSN02":"4711","BSN03":"20260101","BSN04":"1200"},"HL_loop":[{"HL":{"HL03":"S"},
+        "HL_loop":[{"HL":{"HL03":"O"},"PRF":{"PRF01":"99"},"HL_loop":[{"HL":{"HL03":"I"}},{"HL":{"HL03":"I"}}]}]}]}"#;
+    writer.message(&kind("856", "", "004010", "X"), "1", &value(document)).expect("allowed");
+    let bytes = writer.finish().expect("memory");
+    let text = String::from_utf8_lossy(&bytes);
+    assert_eq!(text.find("GS*"), Some(106), "{text}");
+    assert!(text.contains("~HL*1**S~HL*2*1*O~PRF*99~HL*3*2*I~HL*4*2*I~SE*8*0001~GE*1*3~IEA*1*000000007~"), "{text}");
+    assert_eq!(findings(&bytes), Vec::<String>::new());
+    let bad = document.replace("4711", "47*11");
+    let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    assert!(writer.message(&kind("856", "", "004010", "X"), "1", &value(&bad)).is_err());
+}
