@@ -143,6 +143,7 @@ async fn replay(context: &Context, ids: &[String]) -> anyhow::Result<ExitCode> {
 async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<String>) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(pipeline.is_some() || code.is_some(), "`replay all` wants --pipeline or --code: which ones?");
     let mut seen = std::collections::HashSet::new();
+    let mut refused = 0;
     let progress = output::progress(context, "sending again");
     loop {
         let question = output::question("dead.list", [("pipeline", pipeline.clone()), ("code", code.clone())]);
@@ -153,15 +154,25 @@ async fn replay_all(context: &Context, pipeline: Option<String>, code: Option<St
         if ids.is_empty() {
             break;
         }
-        replay(context, &ids).await?;
+        for id in ids {
+            // One that nothing can be made of yet holds up no other.
+            match replay(context, std::slice::from_ref(&id)).await {
+                Ok(code) if code == output::found() => return Ok(code),
+                Ok(_) => {}
+                Err(error) => {
+                    eprintln!("raccord: {id}: {error:#}");
+                    refused += 1;
+                }
+            }
+        }
         progress.set_message(format!("sent again: {}", seen.len()));
     }
     progress.finish_and_clear();
-    let count = seen.len();
+    let count = seen.len() - refused;
     if !context.json {
         println!("Sent again: {}.", output::counted(count, "message"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { output::found() })
 }
 
 fn said(context: &Context, answer: &Value, sentence: &str) {

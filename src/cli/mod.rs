@@ -3,6 +3,21 @@
 //! Exit codes: 0 done; 1 something was found (errors in the configuration, a case that failed, a message that was refused);
 //! 2 the command was written wrongly; 3 it could not be done (no such folder, a hub that is not there).
 
+/// In every command the standard ones' names mean these: whoever reads no further (`raccord trace … | head`) is no panic.
+macro_rules! print {
+    ($($words:tt)*) => { $crate::cli::output::put(format_args!($($words)*)) };
+}
+macro_rules! println {
+    () => { print!("\n") };
+    ($($words:tt)*) => { $crate::cli::output::put(format_args!("{}\n", format_args!($($words)*))) };
+}
+macro_rules! eprint {
+    ($($words:tt)*) => { $crate::cli::output::tell(format_args!($($words)*)) };
+}
+macro_rules! eprintln {
+    ($($words:tt)*) => { $crate::cli::output::tell(format_args!("{}\n", format_args!($($words)*))) };
+}
+
 mod check;
 mod connect;
 mod connectors;

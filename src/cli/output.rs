@@ -1,6 +1,7 @@
 //! What commands print: for people by default, JSON for machines, colours only on a terminal.
 
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +17,24 @@ use crate::pipelines::{Configuration, Loaded, load, load_hub};
 pub const FOUND: u8 = 1;
 /// It could not be done.
 pub const FAILED: u8 = 3;
+
+/// Writes to standard output. Where nobody reads it any more the command goes on without words, for what it does and its exit
+/// code; where it cannot be written (a full disk), what was asked for is not there.
+pub fn put(words: Arguments<'_>) {
+    match std::io::stdout().write_fmt(words) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) => {
+            tell(format_args!("raccord: cannot write to standard output: {error}\n"));
+            std::process::exit(i32::from(FAILED));
+        }
+    }
+}
+
+/// Writes to standard error, if it can be.
+pub fn tell(words: Arguments<'_>) {
+    let _ = std::io::stderr().write_fmt(words);
+}
 
 pub fn failed(as_json: bool, error: &anyhow::Error) {
     if as_json {

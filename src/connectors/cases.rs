@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::codecs::json_documents;
 use crate::config::Data;
 use crate::formula::Meta;
-use crate::message::{Fault, Map, MessageId, Next, Text, Value, contained, json};
+use crate::message::{Fault, Map, MessageId, Next, Text, Value, differences, json};
 use crate::protocols::http::RoutePath;
 use crate::protocols::{Arrival, Delivered, Delivery, Receipt, ReceiptOutcome, Receiver, Surroundings, TargetSettings};
 use crate::steps::{Canonical, Violations};
@@ -69,7 +69,9 @@ async fn run_case(manifest: &Arc<Manifest>, case: &ManifestCase, canonical: &Can
         return vec![format!("there is no operation `{}`; there are: {}", case.operation, known.join(", "))];
     };
     let script = Arc::new(Script::new(&case.exchange));
-    let connection = Connection::new("case".into(), manifest.clone(), settings(manifest, case));
+    let settings = settings(manifest, case);
+    let name = settings.get("name").and_then(Value::as_text).map_or_else(|| manifest.name.clone(), Text::from);
+    let connection = Connection::new(name, manifest.clone(), settings);
     let clock = Clock::simulated(time);
     let playing = Playing {
         connection: Arc::new(connection.answered_by(script.clone())),
@@ -81,10 +83,10 @@ async fn run_case(manifest: &Arc<Manifest>, case: &ManifestCase, canonical: &Can
     let Some(actual) = hurry(playing.play(operation), &clock).await else {
         return vec!["the case does not end: a day has passed on its clock".to_owned()];
     };
-    let mut differences = script.differences();
-    differences.extend(compare(&case.expect.0, &actual));
-    differences.extend(uncanonical(operation, case, &actual, canonical));
-    differences
+    let mut found = script.differences();
+    found.extend(differences(&case.expect.0, &actual, |name| UNSTATED.contains(&name)));
+    found.extend(uncanonical(operation, case, &actual, canonical));
+    found
 }
 
 /// Settings of the case, defaults, and an example of each that is left out; one that is `null` is not there.
@@ -287,40 +289,6 @@ fn shown(fault: &Fault) -> Value {
 
 /// What must not come where a case does not state it.
 const UNSTATED: [&str; 5] = ["documents", "dead", "missing", "answer", "fault"];
-
-/// The differences between what was expected and what came out, each with its path.
-fn compare(expect: &Value, actual: &Map) -> Vec<String> {
-    let mut differences = Vec::new();
-    let nothing = Map::new();
-    let expected = match expect {
-        Value::Map(map) => map,
-        Value::Null => &nothing,
-        other => return vec![format!("`expect` must be a map, found {}", other.kind())],
-    };
-    for (name, expected) in expected.iter() {
-        match (expected, actual.get(name)) {
-            (Value::List(expected), Some(Value::List(actual))) => {
-                lists(name, expected, actual, &mut differences);
-            }
-            (Value::List(expected), None) if expected.is_empty() => {}
-            (_, None) => differences.push(format!("{name}: expected something, nothing came")),
-            (expected, Some(actual)) => contained(expected, actual, name, &mut differences),
-        }
-    }
-    let unstated = actual.iter().filter(|(name, _)| UNSTATED.contains(&name.as_str()) && !expected.contains(name));
-    differences.extend(unstated.map(|(name, actual)| format!("{name}: nothing was expected, got {actual}")));
-    differences
-}
-
-fn lists(name: &str, expected: &[Value], actual: &[Value], differences: &mut Vec<String>) {
-    for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
-        contained(expected, actual, &format!("{name}[{index}]"), differences);
-    }
-    if expected.len() != actual.len() {
-        differences.push(format!("{name}: expected {}, got {}", expected.len(), actual.len()));
-        differences.extend(actual.iter().skip(expected.len()).map(|extra| format!("  also came: {extra}")));
-    }
-}
 
 /// Where documents are not the canonical ones that the operation says it gives or takes.
 fn uncanonical(operation: &Operation, case: &ManifestCase, actual: &Map, canonical: &Canonical) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::header::HeaderName;
 
 use super::answer::LONGEST_CODE;
+use super::connection::OWN_FIELDS;
 use crate::config::{Key, Kind, Node, Reader, Span};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -19,7 +20,9 @@ const OWN_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "
 
 /// Reports what is wrong with the manifest `root`, whose `definitions` have been put in place.
 pub fn check(root: &Node, reader: &mut Reader<'_>) {
-    let settings: Vec<&str> = root.field("settings").map(names).unwrap_or_default();
+    root.field("settings").into_iter().for_each(|settings| setting_names(settings, reader));
+    let mut settings: Vec<&str> = root.field("settings").map(names).unwrap_or_default();
+    settings.push("name");
     for (key, node) in fields(root).iter().filter(|(key, _)| key.name != "cases" && key.name != "definitions") {
         formulas(&key.name, node, &mut |node, text| {
             references("$connection", "setting", node, text, &settings, reader)
@@ -33,6 +36,23 @@ pub fn check(root: &Node, reader: &mut Reader<'_>) {
     login.into_iter().chain(root.field("check")).for_each(|node| request(node, reader));
     for (_, node) in root.field("operations").map(fields).unwrap_or_default() {
         operation(node, reader);
+    }
+}
+
+/// A connection has a name and fields of its own.
+fn setting_names(settings: &Node, reader: &mut Reader<'_>) {
+    for (key, _) in fields(settings) {
+        if key.name == "name" {
+            reader
+                .error(key.span, "a setting cannot be called `name`")
+                .label("`$connection.name` is the connection's own name")
+                .help("call it after what it names: `shop_name`");
+        } else if OWN_FIELDS.contains(&key.name.as_str()) {
+            reader
+                .error(key.span, format!("a setting cannot be called `{}`", key.name))
+                .label("every connection has this field already")
+                .help("`raccord explain connections` lists them");
+        }
     }
 }
 
@@ -270,6 +290,23 @@ operations:
   ask: { kind: read, request: { graphql: { query: '{ connection { calls } }' } } }
 ";
         assert_eq!(problems(lines), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_connection_has_a_name_and_fields_of_its_own() {
+        let lines = "headers: { X-Shop: $connection.name }\noperations: {}\n";
+        assert_eq!(problems(lines), Vec::<String>::new());
+        let (_, shown) = read_manifest(
+            "system: Test\nverified: { against: nothing }\nbase: $connection.url\noperations: {}\n\
+             settings: { url: { type: url }, name: { type: text }, proxy: { type: url } }\n",
+        );
+        for said in [
+            "a setting cannot be called `name`",
+            "`$connection.name` is the connection's own name",
+            "a setting cannot be called `proxy`",
+        ] {
+            assert!(shown.contains(said), "{shown}");
+        }
     }
 
     #[test]

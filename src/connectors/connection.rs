@@ -24,6 +24,9 @@ settings! {
     }
 }
 
+/// What stands beside the settings of a connection.
+pub(super) const OWN_FIELDS: [&str; 4] = ["system", "about", "tls", "proxy"];
+
 /// Finds the manifest that a node names; one that is not there is reported.
 type FindManifest<'f> = dyn Fn(&str, &Node, &mut Reader<'_>) -> Option<Arc<Manifest>> + 'f;
 
@@ -33,7 +36,7 @@ pub struct Connection {
     pub manifest: Arc<Manifest>,
     /// What this one is, for people.
     pub about: Option<String>,
-    /// `$connection`: the settings, credentials among them.
+    /// `$connection`: the settings, credentials among them, and the connection's `name`.
     pub settings: Value,
     pub tls: Option<Tls>,
     pub proxy: Option<ProxyAddress>,
@@ -59,10 +62,10 @@ impl Connection {
     /// A connection with these settings, for tests and cases.
     pub fn new(name: Text, manifest: Arc<Manifest>, settings: Map) -> Connection {
         Connection {
+            settings: named(settings, &name),
             name,
             manifest,
             about: None,
-            settings: Value::Map(settings),
             tls: None,
             proxy: None,
             revision: [0; 16],
@@ -102,7 +105,7 @@ impl Connection {
             name: name.clone(),
             manifest,
             about: head.about,
-            settings: Value::Map(settings),
+            settings: named(settings, name),
             tls: head.tls,
             proxy: head.proxy,
             revision: [0; 16],
@@ -112,6 +115,12 @@ impl Connection {
     }
 }
 
+/// `$connection`
+fn named(mut settings: Map, name: &Text) -> Value {
+    settings.insert("name", name.clone());
+    Value::Map(settings)
+}
+
 /// The settings the manifest asks for; what else stands there is reported.
 fn read_settings(manifest: &Manifest, map: &MapReader<'_>, reader: &mut Reader<'_>) -> Option<Map> {
     let none = std::collections::BTreeMap::new();
@@ -119,7 +128,7 @@ fn read_settings(manifest: &Manifest, map: &MapReader<'_>, reader: &mut Reader<'
     let given: Vec<_> = map.rest().collect();
     let mut whole = true;
     for (key, _) in given.iter().filter(|(key, _)| !kinds.contains_key(&key.name)) {
-        let known = kinds.keys().map(Text::as_str).chain(["system", "about", "tls", "proxy"]);
+        let known = kinds.keys().map(Text::as_str).chain(OWN_FIELDS);
         reader.unknown(key.span, "setting", &key.name, known);
         whole = false;
     }

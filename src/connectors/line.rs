@@ -30,7 +30,8 @@ pub struct Line {
     credentials: Credentials,
     limits: Limits,
     gate: Gate,
-    secrets: Secrets,
+    /// What nothing that is written down may hold.
+    pub(super) secrets: Secrets,
 }
 
 impl Line {

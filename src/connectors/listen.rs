@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -18,7 +19,8 @@ use super::connection::Connection;
 use super::forms::Extra;
 use super::line::Line;
 use super::manifest::{ApiKey, HookAuth, HookSignature, Listen, SignAlgorithm, SignEncoding};
-use super::scope::View;
+use super::original::{Mapping, Original};
+use super::scope::{View, of_operation};
 use crate::clock::Clock;
 use crate::codecs::Codec;
 use crate::config::{Secret, Size};
@@ -46,6 +48,7 @@ pub struct ListenSource {
     pub path: RoutePath,
 }
 
+#[async_trait]
 impl SourceSettings for ListenSource {
     fn open(&self, pipeline: &str, codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Box<dyn Source>, Fault> {
         let events = Arc::new(self.events(pipeline, around)?);
@@ -55,6 +58,29 @@ impl SourceSettings for ListenSource {
 
     fn overlaps(&self) -> bool {
         true
+    }
+
+    fn document(&self, stored: &Value, of: (MessageId, Timestamp)) -> Option<Result<Value, Fault>> {
+        mapping(&self.connection, &self.operation, &self.listen).document(stored, of)
+    }
+
+    async fn again(
+        &self,
+        pipeline: &str,
+        stored: &Arrival,
+        around: &Surroundings,
+    ) -> Result<Option<Vec<Arrival>>, Fault> {
+        let events = self.events(pipeline, around)?;
+        let document = json::read(&stored.body).unwrap_or_default();
+        // An event of several, or what came whole.
+        let made = match Original::read(&document) {
+            Some(Original { item, .. }) => {
+                let body = if self.listen.items.is_none() { item } else { &Value::Null };
+                events.event((item, 0), body, &stored.headers).await?.into_iter().collect()
+            }
+            None => events.of(stored.clone()).await?,
+        };
+        Ok(Some(made))
     }
 
     fn claims(&self) -> Vec<String> {
@@ -87,6 +113,8 @@ impl ListenSource {
             operation: self.operation.clone(),
             line: self.connection.line(around)?,
             clock: around.clock.clone(),
+            stores_originals: self.listen.document.is_some()
+                && mapping(&self.connection, &self.operation, &self.listen).is_of_original(),
             listen: self.listen.clone(),
         })
     }
@@ -220,6 +248,12 @@ struct Events {
     line: Arc<Line>,
     clock: Clock,
     listen: Box<Listen>,
+    /// Whether what the system said is stored, and not what is made of it.
+    stores_originals: bool,
+}
+
+fn mapping<'m>(connection: &'m Arc<Connection>, operation: &'m Text, listen: &'m Listen) -> Mapping<'m> {
+    Mapping { connection, operation, template: listen.document.as_ref(), alone: listen.items.is_none() }
 }
 
 impl Hook for Events {
@@ -288,6 +322,7 @@ impl Events {
             Ok(read) => read,
             Err(fault) => {
                 let position = Some(hash(&[&request.body]));
+                let fault = of_operation(fault, &self.operation);
                 return Ok(vec![Arrival { position, fault: Some(fault), ..request }]);
             }
         };
@@ -324,23 +359,25 @@ impl Events {
         let view = self.view((body, headers), &none, &meta, id);
         let view = view.of_item(item.0, item.1);
         let read = self.document(&view).await;
-        let (document, own) = match read {
-            Ok(Some(read)) => read,
+        let Made { document, id: own, calls } = match read {
+            Ok(Some(made)) => made,
             Ok(None) => return Ok(None),
             Err(fault) if fault.next() == Next::Refuse => {
                 let position = Some(hash(&[text.as_bytes()]));
-                let arrival = Arrival {
-                    body: text.into(),
-                    document: None,
-                    headers: headers.clone(),
-                    position,
-                    fault: Some(fault),
+                let fault = Some(of_operation(fault, &self.operation));
+                let body = match self.listen.items {
+                    None => text,
+                    Some(_) => json::to_text(&Original { item: item.0, calls: None }.to_value()),
                 };
+                let arrival = Arrival { body: body.into(), document: None, headers: headers.clone(), position, fault };
                 return Ok(Some(arrival));
             }
             Err(fault) => return Err(self.come_again(&fault)),
         };
-        let stored = json::to_text(&document);
+        let stored = match self.stores_originals {
+            true => json::to_text(&Original { item: item.0, calls: calls.as_ref() }.to_value()),
+            false => json::to_text(&document),
+        };
         // Without an id, what was fetched belongs to the event: the same notice of a later change is another one.
         let position = Some(own.map_or_else(|| hash(&[text.as_bytes(), stored.as_bytes()]), |own| own.to_string()));
         Ok(Some(Arrival {
@@ -352,8 +389,8 @@ impl Events {
         }))
     }
 
-    /// The document of an event, and what identifies it; `None` where it is not wanted.
-    async fn document(&self, view: &View<'_>) -> Result<Option<(Value, Option<Text>)>, Fault> {
+    /// What is made of an event; `None` where it is not wanted.
+    async fn document(&self, view: &View<'_>) -> Result<Option<Made>, Fault> {
         if let Some(keep) = &self.listen.keep
             && !view.holds(keep, "keep")?
         {
@@ -363,18 +400,18 @@ impl Events {
             Some(id) => view.text(id, "id")?.filter(|id| !id.is_empty()),
             None => None,
         };
-        let mut locals = Map::new();
-        if !self.listen.calls.is_empty() {
-            let (calls, _) = self.line.calls(&self.listen.calls, view, &Extra::default()).await?;
-            locals.insert("calls", calls);
-        }
+        let calls = match self.listen.calls.as_slice() {
+            [] => None,
+            calls => Some(self.line.calls(calls, view, &Extra::default()).await?.0),
+        };
+        let locals: Map = calls.iter().map(|calls| ("calls", calls.clone())).collect();
         let view = view.with_locals(&locals);
         let document = match (&self.listen.document, view.item) {
             (Some(document), _) => view.render(document, "document")?.unwrap_or_default(),
             (None, Some((event, _))) => event.clone(),
             (None, None) => view.document.clone(),
         };
-        Ok(Some((document, id)))
+        Ok(Some(Made { document, id, calls }))
     }
 
     /// Nothing is taken now, whatever the fault: only the system can bring the event again.
@@ -387,6 +424,15 @@ impl Events {
         };
         Fault::retry("CONNECTOR-EVENT", "what belongs to the event cannot be fetched now").after(after)
     }
+}
+
+/// What is made of an event.
+struct Made {
+    document: Value,
+    /// What identifies it.
+    id: Option<Text>,
+    /// What its further requests brought.
+    calls: Option<Map>,
 }
 
 /// A pipeline's receiver, for requests of a web hook.

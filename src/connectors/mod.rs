@@ -17,6 +17,7 @@ mod line;
 mod listen;
 mod load;
 mod manifest;
+mod original;
 mod paging;
 mod poll;
 mod progress;

@@ -3,7 +3,7 @@
 //! A round asks for page after page. While one is being stored the next is asked for: never more than that is held. The cursor
 //! (`poll:<pipeline>`) is the largest value of all items; it is stored with the last page of a round, or with each where the
 //! items come in order, and only once what it leaves behind is stored. What comes again is known by its position: the item's
-//! `id`, or a hash of the item and of what was made of it, so that other content is another message.
+//! `id`, or a hash of what the system said of it, so that other content is another message.
 //!
 //! A fault of the first page ends the run: the hub says so, rests, and opens the source again. A later page is asked again a few
 //! times first, and so is a call for an item, since a new round would begin with the first page.
@@ -26,13 +26,14 @@ use super::connection::Connection;
 use super::forms::Extra;
 use super::line::Line;
 use super::manifest::{Poll, Request};
+use super::original::{Mapping, Original};
 use super::paging::{Following, Page, Paging};
 use super::progress::{Largest, Progress};
-use super::scope::View;
+use super::scope::{View, of_operation};
 use super::waits::Waits;
 use crate::clock::Clock;
 use crate::codecs::Codec;
-use crate::formula::{Meta, in_item};
+use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
 
@@ -54,6 +55,7 @@ pub struct PollSource {
     pub every: Option<Duration>,
 }
 
+#[async_trait]
 impl SourceSettings for PollSource {
     fn open(&self, pipeline: &str, _codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Box<dyn Source>, Fault> {
         Ok(Box::new(self.polling(pipeline, around)?))
@@ -61,6 +63,24 @@ impl SourceSettings for PollSource {
 
     fn alone(&self) -> bool {
         true
+    }
+
+    fn document(&self, stored: &Value, of: (MessageId, Timestamp)) -> Option<Result<Value, Fault>> {
+        self.mapping().document(stored, of)
+    }
+
+    async fn again(
+        &self,
+        pipeline: &str,
+        stored: &Arrival,
+        around: &Surroundings,
+    ) -> Result<Option<Vec<Arrival>>, Fault> {
+        let Ok(stored) = json::read(&stored.body) else { return Ok(None) };
+        let item = Original::read(&stored).map_or_else(|| stored.clone(), |original| original.item.clone());
+        let polling = self.polling(pipeline, around)?;
+        let round = Round::at(&polling, Map::new(), polling.clock.now());
+        let made = polling.called_item(&round.view(&round.locals), item, 0, None, 0).await?;
+        Ok(Some(made.into_iter().collect()))
     }
 }
 
@@ -80,6 +100,11 @@ impl PollSource {
         polling.round(&mut progress, receiver).await.map(drop)
     }
 
+    fn mapping(&self) -> Mapping<'_> {
+        let PollSource { connection, operation, poll, .. } = self;
+        Mapping { connection, operation, template: poll.document.as_ref(), alone: false }
+    }
+
     fn polling(&self, pipeline: &str, around: &Surroundings) -> Result<Polling, Fault> {
         let line = self.connection.line(around)?;
         let headers = Map::from_iter([
@@ -93,6 +118,7 @@ impl PollSource {
             line,
             clock: around.clock.clone(),
             headers,
+            stores_originals: self.poll.document.is_some() && self.mapping().is_of_original(),
         })
     }
 }
@@ -106,6 +132,8 @@ struct Polling {
     clock: Clock,
     /// Of each arrival.
     headers: Map,
+    /// Whether what the system said is stored, and not what is made of it.
+    stores_originals: bool,
 }
 
 /// What a round brought.
@@ -167,9 +195,7 @@ impl Polling {
                 locals.insert("cursor", cursor);
             }
         }
-        let id = MessageId::derive(&[self.pipeline.as_bytes(), b"round", time.to_string().as_bytes()]);
-        let meta = Meta::of(&self.pipeline, id, time);
-        let mut round = Round { polling: self, meta, id, time, locals, nothing: (Value::Null, Map::new()) };
+        let mut round = Round::at(self, locals, time);
         let (request, ready) = round.question().await?;
         let mut asking =
             Asking { round: &round, request, ready, paging: Paging::new(poll.next.as_ref(), poll.most_pages.max(1)) };
@@ -278,6 +304,12 @@ struct Round<'p> {
 }
 
 impl<'p> Round<'p> {
+    fn at(polling: &'p Polling, locals: Map, time: Timestamp) -> Round<'p> {
+        let id = MessageId::derive(&[polling.pipeline.as_bytes(), b"round", time.to_string().as_bytes()]);
+        let meta = Meta::of(&polling.pipeline, id, time);
+        Round { polling, meta, id, time, locals, nothing: (Value::Null, Map::new()) }
+    }
+
     fn view<'v>(&'v self, locals: &'v Map) -> View<'v> {
         View {
             connection: &self.polling.line.settings,
@@ -473,7 +505,7 @@ impl Polling {
         let at_once = self.line.manifest.head.limits.as_ref().map_or(4, |limits| limits.concurrency).max(1);
         let made = items.into_iter().enumerate().map(|(index, item)| {
             let fault = faulty.get(&index).cloned();
-            self.called_item(view, item, index, fault)
+            self.called_item(view, item, index, fault, TIMES)
         });
         // Boxed: the compiler cannot see through a stream of borrowing futures that they may move between threads.
         let made: Vec<_> = made.map(|one| Box::pin(one) as Boxed<'_>).collect();
@@ -487,12 +519,13 @@ impl Polling {
         item: Value,
         index: usize,
         fault: Option<Fault>,
+        times: u32,
     ) -> Result<Option<Arrival>, Fault> {
         let result = {
             let inside = view.of_item(&item, index);
             match self.keeps(&inside, fault) {
                 Ok(false) => return Ok(None),
-                Ok(true) => self.ask_for(&inside).await,
+                Ok(true) => self.ask_for(&inside, times).await,
                 Err(fault) => Err(fault),
             }
         };
@@ -506,8 +539,8 @@ impl Polling {
         }
     }
 
-    async fn ask_for(&self, view: &View<'_>) -> Result<Map, Fault> {
-        let mut waits = Waits::new(&self.clock, TIMES);
+    async fn ask_for(&self, view: &View<'_>, times: u32) -> Result<Map, Fault> {
+        let mut waits = Waits::new(&self.clock, times);
         loop {
             match self.line.calls(&self.source.poll.calls, view, &Extra::default()).await {
                 Ok((results, _)) => return Ok(results),
@@ -552,11 +585,16 @@ impl Polling {
             Ok(rendered) => rendered,
             Err(fault) => return self.dead(item, index, fault),
         };
-        let from_item = document.is_some();
-        let document = document.unwrap_or_default();
-        let (body, of_item) = if from_item { (written(&document), Some(&item)) } else { (written(&item), None) };
+        let (body, of_item) = match &document {
+            None => (written(&item), None),
+            Some(_) if self.stores_originals => {
+                let calls = view.locals.get("calls").and_then(Value::as_map).filter(|_| !poll.calls.is_empty());
+                (written(&Original { item: &item, calls }.to_value()), None)
+            }
+            Some(document) => (written(document), Some(&item)),
+        };
         let position = id.map_or_else(|| hash(&body, of_item), |id| id.to_string());
-        let document = Some(if from_item { document } else { item });
+        let document = Some(document.unwrap_or(item));
         Ok(Arrival { body, document, headers: self.headers.clone(), position: Some(position), fault: None })
     }
 
@@ -568,7 +606,7 @@ impl Polling {
         let body = written(&item);
         // Apart from that of a message: once the manifest is mended, the item may come again and be one.
         let position = Some(format!("{} {}", fault.code(), hash(&body, None)));
-        let fault = Some(in_item(fault, "items", index));
+        let fault = Some(of_operation(fault.within(&format!("items[{index}]")), &self.source.operation));
         Ok(Arrival { body, document: None, headers: self.headers.clone(), position, fault })
     }
 }

@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::forms::Extra;
 use super::load::Connectors;
 use super::manifest::{Operation, Read};
-use super::scope::View;
+use super::scope::{View, of_operation};
 use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Text, Value};
 use crate::protocols::{Connections, Surroundings};
@@ -49,6 +49,17 @@ impl Connections for Systems {
 /// # Errors
 /// As [`super::Line::ask`].
 pub async fn read(
+    connection: &Arc<Connection>,
+    operation: (&Text, &Read),
+    input: &Value,
+    of: (MessageId, Timestamp),
+    around: &Surroundings,
+) -> Result<Option<Value>, Fault> {
+    let found = ask(connection, operation, input, of, around).await;
+    found.map_err(|fault| of_operation(fault, operation.0))
+}
+
+async fn ask(
     connection: &Arc<Connection>,
     operation: (&Text, &Read),
     input: &Value,

@@ -101,10 +101,16 @@ impl View<'_> {
     }
 }
 
-/// What a formula of a manifest finds wrong with a document is the document's fault; the place is told beside.
+/// What a formula of a manifest finds wrong with a document is the document's fault; the formula's place stands before that in the
+/// document.
 fn at(fault: Fault, place: &str) -> Fault {
     match fault.next() {
-        Next::Refuse if fault.position().is_none() => fault.at(place.to_owned()),
+        Next::Refuse => fault.within(place),
         _ => fault,
     }
+}
+
+/// The same fault of one of several operations; only what is wrong with a message has a place in one.
+pub fn of_operation(fault: Fault, operation: &str) -> Fault {
+    at(fault, operation)
 }

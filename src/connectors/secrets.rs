@@ -43,7 +43,7 @@ impl Secrets {
 
     /// The fault without them.
     pub fn hide(&self, fault: Fault) -> Fault {
-        if self.0.is_empty() { fault } else { fault.reworded(|text| self.hidden(text)) }
+        if self.0.is_empty() { fault } else { fault.reworded(|text| self.hide_in_text(text)) }
     }
 
     fn add(&mut self, secret: &str) {
@@ -53,7 +53,8 @@ impl Secrets {
         }
     }
 
-    fn hidden(&self, text: &str) -> String {
+    /// The text without them.
+    pub fn hide_in_text(&self, text: &str) -> String {
         let mut hidden = text.to_owned();
         for secret in &self.0 {
             hidden = hidden.replace(secret.as_str(), "***");
@@ -77,10 +78,10 @@ mod tests {
     fn secrets_are_hidden_whole_and_cut() {
         let mut secrets = Secrets::default();
         ["s3cret", "s3cret-and-more", "abc"].iter().for_each(|secret| secrets.add(secret));
-        assert_eq!(secrets.hidden("s3cret-and-more is not s3cret, abc"), "*** is not ***, abc");
+        assert_eq!(secrets.hide_in_text("s3cret-and-more is not s3cret, abc"), "*** is not ***, abc");
         let long = format!("{}s3cret-an", "x".repeat(290));
-        assert_eq!(secrets.hidden(&long), format!("{}***", "x".repeat(290)));
+        assert_eq!(secrets.hide_in_text(&long), format!("{}***", "x".repeat(290)));
         let long = format!("{}s3cre", "x".repeat(290));
-        assert_eq!(secrets.hidden(&long), format!("{}***", "x".repeat(290)));
+        assert_eq!(secrets.hide_in_text(&long), format!("{}***", "x".repeat(290)));
     }
 }

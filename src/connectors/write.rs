@@ -14,8 +14,8 @@ use super::answer::Reply;
 use super::connection::Connection;
 use super::forms::Extra;
 use super::line::Line;
-use super::manifest::{Batch, Request, SettingType, Write};
-use super::scope::View;
+use super::manifest::{Batch, Request, Write};
+use super::scope::{View, of_operation};
 use crate::codecs::Codec;
 use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
@@ -23,8 +23,6 @@ use crate::protocols::{Delivered, Delivery, Prepared, Surroundings, Target, Targ
 
 /// Most bytes of an answer in the journal.
 const MOST_NOTE: usize = 200;
-/// Shorter secrets are not looked for in what the journal keeps.
-const SHORTEST_SECRET: usize = 4;
 /// Most documents of a request, whatever the manifest says.
 const MOST_TOGETHER: usize = 1000;
 
@@ -42,7 +40,6 @@ impl TargetSettings for WriteTarget {
             name: name.into(),
             operation: self.operation.clone(),
             line: self.connection.line(around)?,
-            secrets: secrets(&self.connection),
             sees_headers: sees_headers(&self.write),
             write: self.write.clone(),
         }))
@@ -55,8 +52,6 @@ struct Writer {
     operation: Text,
     line: Arc<Line>,
     write: Box<Write>,
-    /// Values of the connection that no journal keeps, the longest first.
-    secrets: Vec<Text>,
     /// Whether a request holds a header of the message.
     sees_headers: bool,
 }
@@ -76,18 +71,22 @@ impl Target for Writer {
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Option<Text>, Fault> {
-        self.tell(delivery).await.map(|delivered| delivered.note)
+        self.deliver_told(std::slice::from_ref(delivery))
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(untold("it was not sent")))
+            .map(|delivered| delivered.note)
     }
 
     async fn deliver_told(&self, deliveries: &[Delivery]) -> Vec<Result<Delivered, Fault>> {
-        if let Some(batch) = &self.write.batch {
-            return self.together(batch, deliveries).await;
-        }
-        let mut outcomes = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
+        let mut outcomes = match &self.write.batch {
+            Some(batch) => self.together(batch, deliveries).await,
+            None => Vec::with_capacity(deliveries.len()),
+        };
+        for delivery in deliveries.iter().skip(outcomes.len()) {
             outcomes.push(self.tell(delivery).await);
         }
-        outcomes
+        outcomes.into_iter().map(|outcome| outcome.map_err(|fault| of_operation(fault, &self.operation))).collect()
     }
 
     async fn deliver_all(&self, deliveries: &[Delivery]) -> Vec<Result<Option<Text>, Fault>> {
@@ -185,10 +184,8 @@ impl Writer {
 
     /// A result as the journal keeps it: without the connection's secrets, and bounded.
     fn short(&self, result: &Value) -> Text {
-        let mut text = result.plain().map_or_else(|| json::to_text(result), |text| text.to_string());
-        for secret in &self.secrets {
-            text = text.replace(secret.as_str(), "***");
-        }
+        let text = result.plain().map_or_else(|| json::to_text(result), |text| text.to_string());
+        let mut text = self.line.secrets.hide_in_text(&text);
         if text.len() > MOST_NOTE {
             let end = (0..=MOST_NOTE - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(end);
@@ -390,16 +387,6 @@ fn id_of(places: &[(usize, Sent<'_>)]) -> MessageId {
 /// Nobody knows whether the system took a document: it is sent again.
 fn untold(why: &str) -> Fault {
     Fault::retry("CONNECTOR-BATCH", format!("whether the system took this document of several is not known: {why}"))
-}
-
-/// The values of a connection that stand for its secrets.
-fn secrets(connection: &Connection) -> Vec<Text> {
-    let kinds = connection.manifest.head.settings.iter().flatten();
-    let names = kinds.filter(|(_, kind)| kind.r#type == SettingType::Secret).map(|(name, _)| name);
-    let values = names.filter_map(|name| connection.settings.get(name)?.plain());
-    let mut values: Vec<Text> = values.filter(|value| value.len() >= SHORTEST_SECRET).collect();
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values
 }
 
 /// Whether what is sent holds a header of the message.

@@ -22,6 +22,10 @@ pub const CODES: &[(&str, &str)] = &[
         "A value was of the right kind and still cannot be what it should: a wrong check digit, a date that is none, an address \
          without `@`, a list of two where one was wanted. Correct the data, or catch the case with `if` or a `filter`.",
     ),
+    (
+        "FORMULA-FAIL",
+        "A formula refused the message by `fail`, with words of its author: they say what is wrong with it.",
+    ),
     ("FORMULA-ARITHMETIC", "A division by zero, or an amount too large to be exact in 28 digits."),
     (
         "FORMULA-LIMIT",
@@ -35,6 +39,8 @@ pub const CODES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Most characters of what `fail` says.
+const MOST_WORDS: usize = 1000;
 /// Longest piece of a value that is shown.
 const MOST_SHOWN: usize = 40;
 
@@ -51,6 +57,15 @@ pub fn kind(sentence: impl Into<String>) -> Fault {
 /// A value of the right kind that cannot be what it should be: a wrong check digit, a date that is none.
 pub fn value(sentence: impl Into<String>) -> Fault {
     Fault::refuse("FORMULA-VALUE", sentence)
+}
+
+/// What a formula itself refuses, in its author's words. What comes from a connection's settings is not shown.
+pub fn fail(words: &str, expression: &Expression) -> Fault {
+    let words = match holds_secret(expression) {
+        true => "a formula refuses the message in words that come from `$connection`, which are not shown".to_owned(),
+        false => words.chars().take(MOST_WORDS).collect(),
+    };
+    Fault::refuse("FORMULA-FAIL", words)
 }
 
 pub fn arithmetic(sentence: impl Into<String>) -> Fault {
@@ -70,8 +85,7 @@ pub fn in_formula(fault: Fault, text: &str) -> Fault {
 ///
 /// What comes from a connection's settings may be a credential: it is not shown.
 pub fn operand(expression: &Expression, value: &Value) -> String {
-    let mut secret = false;
-    expression.paths(&mut |path| secret |= path.is_secret());
+    let secret = holds_secret(expression);
     match (&expression.kind, value) {
         (ExpressionKind::Path(path), Value::Null) => format!("`{}` is null", path.text()),
         (ExpressionKind::Path(path), value) if secret => format!("`{}` is {}", path.text(), value.kind()),
@@ -80,6 +94,12 @@ pub fn operand(expression: &Expression, value: &Value) -> String {
         (ExpressionKind::Constant(_), Value::Null) => "null".to_owned(),
         (_, value) => format!("{} is {}", shown(value), value.kind()),
     }
+}
+
+fn holds_secret(expression: &Expression) -> bool {
+    let mut secret = false;
+    expression.paths(&mut |path| secret |= path.is_secret());
+    secret
 }
 
 /// Puts a fault at the path an operand was read from.

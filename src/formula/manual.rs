@@ -64,7 +64,8 @@ inner `each`, `$headers`, `$meta`, `$partner`, and in manifests `$connection`, `
   end it may find nothing. A field that is there and `null` is found.
 - Any other path gives a list, which may be empty. What follows the selection must be in each selected element:
   `$.lines[*].price` stops and names the line that has none; `$.lines[*].price?` leaves that line out.
-- Inside a filter, `@` is the element, and `$`, `$item`, `$outer` are what they are outside: `$.taxes[?@.code == $item.code].rate`.
+- Inside a filter, `@` is the element, and `$`, `$item`, `$outer`, `$partner` and the roots of manifests (`$connection`, `$calls`…) are what
+  they are outside: `$.taxes[?@.code == $item.code].rate`. It does not see `$headers`, `$meta` and `$index`; `keep` of an `each` does.
   As RFC 9535 has it, a filter compares without complaint: text and number are never equal. Numbers are compared exactly.
 - A field named with `-` or a blank stands in brackets: `$['odd-name']`.
 

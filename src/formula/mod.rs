@@ -130,7 +130,7 @@ impl Formula {
     /// The value it computes.
     ///
     /// # Errors
-    /// `refuse`: `FORMULA-MISSING`, `FORMULA-TYPE`, `FORMULA-VALUE`, `FORMULA-ARITHMETIC`, `FORMULA-LIMIT`.
+    /// `refuse`: `FORMULA-MISSING`, `FORMULA-FAIL`, `FORMULA-TYPE`, `FORMULA-VALUE`, `FORMULA-ARITHMETIC`, `FORMULA-LIMIT`.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, Fault> {
         let frame = Frame::of(scope);
         evaluator::evaluate(&self.0.root, &frame)

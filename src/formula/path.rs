@@ -103,9 +103,13 @@ impl Path {
         self.0.rest.is_none()
     }
 
-    /// Whether it may find a secret: a connection's settings hold credentials.
+    /// Whether it may find a secret: a connection's settings hold credentials. What it is called is none.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self.0.root, Root::Connection | Root::Local(SESSION))
+        let own_name = matches!(self.0.head.as_slice(), [Step::Name(name)] if name == "name");
+        match self.0.root {
+            Root::Connection => !own_name,
+            root => root == Root::Local(SESSION),
+        }
     }
 
     /// Whether it is `$index`, always a number.

@@ -112,6 +112,32 @@ fn filters_are_exact_and_bounded() {
     assert_eq!(path.find(&sample.scope()).expect_err("too much work").code(), "FORMULA-LIMIT");
 }
 
+#[test]
+fn filters_see_what_a_manifest_sees() {
+    let sample = Sample::new(ORDER);
+    let connection = Sample::new(r#"{ "type": "sale" }"#).document;
+    let locals = [("calls", Sample::new(r#"{ "found": { "gtin": "96385074" } }"#).document), ("cursor", 2_i64.into())];
+    let locals: crate::message::Map = locals.into_iter().collect();
+    let scope = super::Scope { connection: Some(&connection), locals: Some(&locals), ..sample.scope() };
+    let finds = |path: &str, expect: &str| {
+        let path = Path::parse(path).unwrap_or_else(|issues| panic!("{path}: {issues:?}"));
+        let found = path.find(&scope).expect("it finds a list").expect("it is not optional");
+        assert_eq!(found.to_string(), expect, "{}", path.text());
+    };
+    finds("$.lines[?@.gtin == $calls.found.gtin].qty", "[1]");
+    finds("$.lines[?@.type == $connection.type].qty", "[2,3]");
+    finds("$.lines[?@.qty > $cursor].qty", "[3]");
+    finds("$.lines[?@.gtin == $calls['found'].gtin && $calls.found].qty", "[1]");
+    finds("$.lines[?@.gtin == $calls.other.gtin].qty", "[]");
+    finds("$.lines[?@.gtin == '$headers'].qty", "[]");
+    let refused = |path: &str| Path::parse(path).expect_err(path).remove(0);
+    let issue = refused("$.lines[?@.gtin == $headers.gtin]");
+    assert_eq!((issue.from, issue.to), (19, 27));
+    assert_eq!(issue.message, "a filter does not see `$headers`");
+    assert!(issue.help.is_some_and(|help| help.contains("`keep: $item.id == $headers`")));
+    assert_eq!(refused("$.lines[?@.gtin == $call.gtin]").label, "did you mean `$calls`?");
+}
+
 /// What a formula gives, or `CODE @ place: sentence`.
 fn evaluate(text: &str) -> String {
     let sample = Sample::new(ORDER);
@@ -220,6 +246,7 @@ fn credentials_are_not_shown() {
         "$connection.key * 2",
         "concat('Bearer ', $connection.key) == 5",
         "email($connection.key)",
+        "fail(concat('no ', $connection.key))",
         "$connection.key in [1]",
     ] {
         let Ok(formula) = Formula::parse(text) else { continue };

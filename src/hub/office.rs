@@ -22,7 +22,7 @@ use super::{Hub, Options, StartError, health, open_works};
 use crate::config::render;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
 use crate::pipelines::{self, Configuration, Gate, Works, mask};
-use crate::protocols::{Arrival, Receiver};
+use crate::protocols::{Arrival, Receiver, Surroundings};
 use crate::store::{Away, DeadFilter, DeadLetter, Hop, Instance};
 
 /// Largest question: a message sent in by hand.
@@ -37,6 +37,7 @@ pub struct Office {
     pipelines: Vec<Arc<pipelines::Pipeline>>,
     /// The running hub, if there is one.
     hub: Option<Arc<Hub>>,
+    folder: PathBuf,
     /// Other instances may share the queues.
     distributed: bool,
 }
@@ -46,7 +47,8 @@ impl Office {
     pub async fn open(configuration: &Configuration, options: &Options) -> Result<Office, Fault> {
         let works = open_works(configuration, options).await?;
         let pipelines = configuration.pipelines.values().cloned().collect();
-        Ok(Office { works, pipelines, hub: None, distributed: configuration.hub.is_distributed() })
+        let (folder, distributed) = (options.folder.clone(), configuration.hub.is_distributed());
+        Ok(Office { works, pipelines, hub: None, folder, distributed })
     }
 
     /// Leaves shared queues as it found them; for an office without a hub.
@@ -62,7 +64,8 @@ impl Office {
 
     fn of(hub: Arc<Hub>) -> Office {
         let distributed = hub.settings.is_distributed();
-        Office { works: hub.works.clone(), pipelines: hub.registry.pipelines(), hub: Some(hub), distributed }
+        let (folder, pipelines) = (hub.options.folder.clone(), hub.registry.pipelines());
+        Office { works: hub.works.clone(), pipelines, hub: Some(hub), folder, distributed }
     }
 
     /// Answers a question: `{ "do": "dead.list", ... }`.
@@ -73,8 +76,8 @@ impl Office {
             "dead.list" => self.dead_list(question).await,
             "dead.show" => self.dead_show(question).await,
             "dead.replay" => {
-                let (store, now) = (&*self.works.engine.store, self.works.clock.now());
-                let dead = pipelines::replay_through(store, id(question)?, |name| self.gate(name), now).await?;
+                let (store, around) = (&*self.works.engine.store, self.surroundings());
+                let dead = pipelines::replay_through(store, id(question)?, |name| self.gate(name), &around).await?;
                 Ok(summary(&dead))
             }
             "dead.discard" => {
@@ -112,6 +115,17 @@ impl Office {
             }
         }
         Ok(Value::List(receipts))
+    }
+
+    /// What sources may use: of the hub, or without one, with its vault.
+    fn surroundings(&self) -> Surroundings {
+        match &self.hub {
+            Some(hub) => hub.surroundings.clone(),
+            None => Surroundings {
+                vault: self.works.engine.store.clone(),
+                ..Surroundings::without_hub(self.works.clock.clone(), self.folder.clone())
+            },
+        }
     }
 
     /// The gate of a pipeline: of the running one, or one of its own.
@@ -166,10 +180,13 @@ impl Office {
         let as_text = || Value::from(String::from_utf8_lossy(&dead.body).into_owned());
         let pipeline = self.pipelines.iter().find(|pipeline| pipeline.name == dead.pipeline);
         match pipeline {
-            Some(pipeline) if !reveal && !pipeline.private.is_empty() => match pipeline.codec.decode(&dead.body) {
-                Ok(document) => mask(pipeline, document),
-                Err(_) => Value::from("*** (cannot be masked part by part; --reveal shows it)"),
-            },
+            Some(pipeline) if !reveal && !pipeline.private.is_empty() => {
+                let document = || pipelines::document(pipeline, &dead.body, (dead.message, dead.time)).ok();
+                match document().filter(|_| !pipelines::is_unread(dead)) {
+                    Some(document) => mask(pipeline, document),
+                    None => Value::from("*** (cannot be masked part by part; --reveal shows it)"),
+                }
+            }
             _ => as_text(),
         }
     }

@@ -65,7 +65,9 @@ pub(super) fn watch(hub: Arc<Hub>, stop: CancellationToken) -> Result<JoinHandle
             };
             again = matches!(&reloaded, Err(StartError::Fault(fault)) if may_pass(fault));
             if let Err(StartError::Configuration(problems)) = reloaded {
-                eprint!("{}", render(&problems.0.files, &problems.0.problems, false));
+                let said = render(&problems.0.files, &problems.0.problems, false);
+                // As with logs: one that cannot be written is no reason to stop.
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes());
             }
         }
     }))

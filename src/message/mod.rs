@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-pub use contained::contained;
+pub use contained::{contained, differences};
 pub use fault::{Fault, Next};
 pub use id::MessageId;
 pub use value::{Map, Number, Text, Value};

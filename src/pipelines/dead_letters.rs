@@ -6,6 +6,8 @@ use jiff::Timestamp;
 
 use super::Gate;
 use crate::message::{Fault, MessageId, Text};
+use crate::protocols::Surroundings;
+use crate::queue::NewEntry;
 use crate::store::{DeadLetter, Event, Hop, Settlement, Store};
 
 /// Puts a dead letter back where it failed: the same ids, so the same idempotency keys. Where it held
@@ -14,29 +16,46 @@ use crate::store::{DeadLetter, Event, Hop, Settlement, Store};
 /// # Errors
 /// `DEAD-UNKNOWN` where there is no such dead letter.
 pub async fn replay(store: &dyn Store, message: MessageId, now: Timestamp) -> Result<DeadLetter, Fault> {
-    replay_through(store, message, |_| None, now).await
+    let dead = find(store, message).await?;
+    let outputs = vec![dead.replay.clone()];
+    settle(store, dead, outputs, None, now).await
 }
 
-/// [`replay`], where what failed before it had an identity goes through the gate of its pipeline and gets one.
+/// [`replay`], where what failed before it had an identity goes through the gate of its pipeline and gets one; of what its source
+/// could make nothing, the source makes what it does now. That may be another message: the journal says which.
 ///
 /// # Errors
-/// As [`replay`], and `STORE-FULL` where nothing can be taken in.
+/// As [`replay`], and what the source finds wrong now, or `STORE-FULL` where nothing can be taken in.
 pub async fn replay_through(
     store: &dyn Store,
     message: MessageId,
     gate: impl Fn(&str) -> Option<Arc<Gate>>,
-    now: Timestamp,
+    around: &Surroundings,
 ) -> Result<DeadLetter, Fault> {
+    let now = around.clock.now();
     let dead = find(store, message).await?;
     // Taken in first, ended then: a kill between leaves the dead letter, and its next replay is a repeat of this one.
     let anew = match gate(&dead.pipeline).filter(|_| failed_at_intake(&dead)) {
-        Some(gate) => gate.again(&dead).await?,
-        None => false,
+        Some(gate) => gate.again(&dead, around).await?,
+        None => None,
     };
+    let outputs = if anew.is_some() { Vec::new() } else { vec![dead.replay.clone()] };
+    let other = anew.iter().flatten().find(|id| **id != message);
+    let note = other.map(|id| format!("as {id}").into());
+    settle(store, dead, outputs, note, now).await
+}
+
+async fn settle(
+    store: &dyn Store,
+    dead: DeadLetter,
+    outputs: Vec<NewEntry>,
+    note: Option<Text>,
+    now: Timestamp,
+) -> Result<DeadLetter, Fault> {
     let settlement = Settlement {
-        outputs: if anew { Vec::new() } else { vec![dead.replay.clone()] },
-        dead_ended: vec![message],
-        hops: vec![hop(&dead, Event::Replayed, None, now)],
+        outputs,
+        dead_ended: vec![dead.message],
+        hops: vec![hop(&dead, Event::Replayed, note, now)],
         ..Settlement::default()
     };
     store.settle(settlement).await?;
@@ -61,6 +80,11 @@ pub async fn discard(store: &dyn Store, message: MessageId, why: &str, now: Time
 /// Whether it never came past the gate. A conflict did: what it is was known.
 fn failed_at_intake(dead: &DeadLetter) -> bool {
     dead.attempts == 0 && dead.destination.is_none() && dead.code != "DEDUPE-CONFLICT"
+}
+
+/// Whether its source could make nothing of it: it never was a document, in which people's data could be found.
+pub fn is_unread(dead: &DeadLetter) -> bool {
+    failed_at_intake(dead) && dead.step.is_none()
 }
 
 async fn find(store: &dyn Store, message: MessageId) -> Result<DeadLetter, Fault> {

@@ -11,14 +11,15 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::dead_letters::is_unread;
 use super::mask::People;
-use super::process::key_text;
+use super::process::{document, key_text};
 use super::relay::Relayed;
 use super::{Direct, OrderBy, Pipeline, Relay, Works, pause, pseudonym, reply};
 use crate::clock::later;
 use crate::formula::{Meta, Scope, Template};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value};
-use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Target};
+use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Surroundings, Target};
 use crate::queue::{Decoded, NewEntry};
 use crate::store::{Accepted, Claim, DeadLetter, Event, Fence, Hold, Hop, Intake, Stored};
 use crate::telemetry::PipelineMetrics;
@@ -100,14 +101,14 @@ impl Gate {
 
     /// One arrival as it will be stored.
     fn intake(&self, arrival: Arrival, has_cursor: bool, now: Timestamp) -> (Intake, bool) {
-        let decoded = match (arrival.fault, arrival.document) {
-            (Some(fault), _) => Err(fault),
-            (None, Some(document)) => Ok(document),
-            (None, None) => self.pipeline.codec.decode(&arrival.body),
-        };
         let drawn = || match &arrival.position {
             Some(position) => MessageId::derive(&[self.pipeline.name.as_bytes(), b"position", position.as_bytes()]),
             None => MessageId::draw(),
+        };
+        let decoded = match (arrival.fault, arrival.document) {
+            (Some(fault), _) => Err(People::anywhere(&self.pipeline, &arrival.body).hide(fault)),
+            (None, Some(document)) => Ok(document),
+            (None, None) => document(&self.pipeline, &arrival.body, (drawn(), now)),
         };
         let content = || half_hash(&arrival.body);
         let known = decoded.and_then(|document| {
@@ -155,14 +156,24 @@ impl Gate {
     }
 
     /// Takes a dead letter of the intake in anew, now that the pipeline may be mended: with its `dedupe` key and its order,
-    /// which it had not. False where it still cannot be known: then it is replayed as it is.
+    /// which it had not. Gives the messages it became; `None` where it still cannot be known: then it is replayed as it is.
     ///
     /// # Errors
-    /// `STORE-FULL` and other faults of the store; the dead letter is as before.
-    pub(super) async fn again(&self, dead: &DeadLetter) -> Result<bool, Fault> {
-        let document = self.pipeline.codec.decode(&dead.body);
+    /// What its source still finds wrong with it; `STORE-FULL` and other faults of the store. The dead letter is as before.
+    pub(super) async fn again(
+        &self,
+        dead: &DeadLetter,
+        around: &Surroundings,
+    ) -> Result<Option<Vec<MessageId>>, Fault> {
+        if is_unread(dead)
+            && let Some(made) = self.made_again(dead, around).await?
+        {
+            let receipts = self.store(made, None, None).await?;
+            return Ok(Some(receipts.iter().map(|receipt| receipt.id).collect()));
+        }
+        let document = document(&self.pipeline, &dead.body, (dead.message, dead.time));
         let known = document.and_then(|document| self.identify(&document, &dead.headers, dead.message, dead.time));
-        let Ok(identity) = known else { return Ok(false) };
+        let Ok(identity) = known else { return Ok(None) };
         let (id, now) = (identity.id, self.works.clock.now());
         let claim = match (&self.pipeline.dedupe, identity.dedupe) {
             (Some(dedupe), Some(key)) => Some(self.claim(key, half_hash(&dead.body), id, later(now, dedupe.keep))),
@@ -171,7 +182,22 @@ impl Gate {
         let entry = self.entry(id, identity.key, dead.headers.clone(), dead.body.clone(), dead.time);
         let hops = vec![self.hop(id, Event::Accepted, None, identity.track, now)];
         self.works.engine.store.intake(vec![Intake { claim, stored: Stored::Entry(entry), hops }], None).await?;
-        Ok(true)
+        Ok(Some(vec![id]))
+    }
+
+    /// What the source makes now of something it could make nothing of.
+    async fn made_again(&self, dead: &DeadLetter, around: &Surroundings) -> Result<Option<Vec<Arrival>>, Fault> {
+        let (body, headers) = (dead.body.clone(), dead.headers.clone());
+        let stored = Arrival { body, document: None, headers, position: None, fault: None };
+        let made = self.pipeline.source.again(&self.pipeline.name, &stored, around).await?;
+        match made.as_deref() {
+            Some([Arrival { fault: Some(fault), .. }]) => {
+                let fault = People::anywhere(&self.pipeline, &dead.body).hide(fault.clone());
+                let said = format!("it stays a dead letter, since nothing can be made of it now either: {fault}");
+                Err(Fault::refuse(fault.code(), said))
+            }
+            _ => Ok(made),
+        }
     }
 
     fn identify(&self, document: &Value, headers: &Map, drawn: MessageId, now: Timestamp) -> Result<Identity, Fault> {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
-use crate::message::{Fault, Text, Value};
+use crate::message::{Fault, Text, Value, json};
 
 /// `document` with what stands at the pipeline's `private` places replaced by `***`.
 pub fn mask(pipeline: &Pipeline, mut document: Value) -> Value {
@@ -27,6 +27,16 @@ impl People {
             place.each(document, &mut |value| gather(value, &mut found));
         }
         // The longest first: a value inside another would leave the rest of it.
+        found.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        People(found)
+    }
+
+    /// Whatever stands in what a source could make nothing of: where in it the private places are is not known.
+    pub fn anywhere(pipeline: &Pipeline, body: &[u8]) -> People {
+        let mut found = Vec::new();
+        if !pipeline.private.is_empty() {
+            gather(&json::read(body).unwrap_or_default(), &mut found);
+        }
         found.sort_by_key(|text| std::cmp::Reverse(text.len()));
         People(found)
     }

@@ -55,6 +55,13 @@ pub(super) fn decode(pipeline: &Pipeline, body: &Bytes, start_at: u32) -> Result
         .map_err(|error| Fault::refuse("DECODE-JSON", "the stored document of a closed group is damaged").cause(error))
 }
 
+/// The document in a stored body of the pipeline's source: what the source makes of it now, where it stores what came and not the
+/// document.
+pub fn document(pipeline: &Pipeline, body: &Bytes, of: (MessageId, Timestamp)) -> Result<Value, Fault> {
+    let stored = pipeline.codec.decode(body)?;
+    pipeline.source.document(&stored, of).unwrap_or(Ok(stored))
+}
+
 /// Runs the steps and makes ready what each destination gets. `targets` are the opened targets, in the order of the pipeline's
 /// destinations.
 ///

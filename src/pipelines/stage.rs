@@ -19,7 +19,7 @@ use tracing::{Instrument, info, warn};
 use super::calls::Recorded;
 use super::decide::{Decision, Rests, decide, pause};
 use super::intake::dead_letter;
-use super::process::{Processed, Work, decode, process};
+use super::process::{Processed, Work, decode, document, process};
 use super::{Condition, Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::Target;
@@ -220,6 +220,7 @@ impl Stage {
     async fn process(&self, entry: &NewEntry, decoded: Option<Value>) -> Result<Processed, Fault> {
         let document = match decoded {
             Some(document) => document,
+            None if entry.start_at == 0 => document(&self.pipeline, &entry.body, (entry.message, entry.time))?,
             None => decode(&self.pipeline, &entry.body, entry.start_at)?,
         };
         let (headers, only) = without_only(&entry.headers);

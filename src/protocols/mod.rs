@@ -128,6 +128,7 @@ pub trait Pipelines: Send + Sync {
 }
 
 /// A source as configured: makes a running one.
+#[async_trait]
 pub trait SourceSettings: Send + Sync + std::fmt::Debug {
     /// `pipeline` names it in logs and cursors.
     fn open(
@@ -162,6 +163,28 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
     /// message may be delivered before anything is stored.
     fn acknowledges(&self) -> bool {
         false
+    }
+
+    /// The document of something this source handed over; `None` where it stored the document itself, and not what it makes it of.
+    ///
+    /// # Errors
+    /// `refuse`: no document can be made of it now.
+    fn document(&self, _stored: &Value, _of: (MessageId, Timestamp)) -> Option<Result<Value, Fault>> {
+        None
+    }
+
+    /// What this source makes now of something it could make nothing of before, and handed over with the fault. `None`: no more
+    /// than its bytes say.
+    ///
+    /// # Errors
+    /// `retry`, `reconnect`, `misconfigured`: it cannot be told now.
+    async fn again(
+        &self,
+        _pipeline: &str,
+        _stored: &Arrival,
+        _around: &Surroundings,
+    ) -> Result<Option<Vec<Arrival>>, Fault> {
+        Ok(None)
     }
 
     /// What no other source may have too, in words for a person: `POST /orders`.

@@ -170,6 +170,32 @@ fn cases_of_manifests_are_run_with_those_of_pipelines() {
     said(&hub, &["test", "orders"], "0 failed");
 }
 
+#[test]
+fn whoever_reads_no_further_makes_no_command_panic() {
+    let room = Room::new("head");
+    said(&room.0, &["init", "my-hub"], "is a working hub");
+    let hub = room.0.join("my-hub");
+    let pipeline = hub.join("pipelines/orders/pipeline.yaml");
+    let text = std::fs::read_to_string(&pipeline).expect("init wrote it");
+    let unread = |arguments: &[&str]| {
+        // Nobody reads either, from the first byte on.
+        let closed = || std::io::pipe().expect("there are pipes").1;
+        let mut command = command(&hub, arguments);
+        command.stdout(closed()).stderr(closed()).status().expect("the binary was built with the tests").code()
+    };
+    let orders = hub.join("in/orders/first.json");
+    let orders = orders.to_str().expect("the path is text");
+    for done in [&["send", orders, "--to", "orders"][..], &["test"], &["explain"], &["status"], &["schema", "pipeline"]]
+    {
+        assert_eq!(unread(done), Some(0), "{done:?}");
+    }
+    said(&hub, &["status"], "orders");
+    assert_eq!(unread(&["explain", "nothing"]), Some(1));
+    std::fs::write(&pipeline, text.replace("- filter:", "- filtre:")).expect("the folder is ours");
+    assert_eq!(unread(&["check"]), Some(1));
+    assert_eq!(unread(&["--folder", "nowhere", "status"]), Some(3));
+}
+
 /// Runs a command in `folder`, which must succeed and say `expect`.
 fn said(folder: &Path, arguments: &[&str], expect: &str) {
     let output = raccord(folder, arguments);
@@ -178,13 +204,17 @@ fn said(folder: &Path, arguments: &[&str], expect: &str) {
     assert!(output.status.success() && shown.contains(expect), "raccord {arguments:?} did not say `{expect}`: {shown}");
 }
 
-/// With the variables of `config/demo.env`.
 fn raccord(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("the binary was built with the tests")
+}
+
+/// With the variables of `config/demo.env`.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let variables = std::fs::read_to_string(root().join("config/demo.env")).expect("it ships");
     let lines = variables.lines().filter(|line| !line.starts_with('#'));
     let mut command = Command::new(env!("CARGO_BIN_EXE_raccord"));
     command.args(arguments).current_dir(folder).envs(lines.filter_map(|line| line.split_once('=')));
-    command.output().expect("the binary was built with the tests")
+    command
 }
 
 /// A folder of the test's own, gone when it ends.

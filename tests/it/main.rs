@@ -4,6 +4,7 @@ mod amqp;
 mod bad_input;
 mod check;
 mod commands;
+mod connectors;
 mod crash;
 mod distributed;
 mod documents;

@@ -94,7 +94,7 @@ fn data_leads_nowhere_else() {
         r#"{"at": "http://user:pw@erp.example/"}"#,
         "CONNECTOR-VALUE: the address is none, or holds a user name or a control character (request)",
     );
-    check("get: $.id", "{}", "FORMULA-MISSING: `$.id` finds nothing: `$` has no field `id` ($.id)");
+    check("get: $.id", "{}", "FORMULA-MISSING: `$.id` finds nothing: `$` has no field `id` (request, $.id)");
 }
 
 #[test]

@@ -120,7 +120,7 @@ async fn a_call_that_finds_nothing_has_no_result_and_a_fault_names_its_call() {
     let fault = run("[{ name: a, request: { get: /broken } }]").await.expect_err("it is broken");
     assert_eq!(fault.to_string(), "HTTP-500: answered 500 Internal Server Error (calls.a)");
     let fault = run("[{ name: a, request: { get: /there, query: { x: $.none } } }]").await.expect_err("it is missing");
-    assert_eq!(fault.position(), Some("calls.a, $.none"));
+    assert_eq!(fault.position(), Some("calls.a, request.query.x, $.none"));
 }
 
 #[tokio::test]

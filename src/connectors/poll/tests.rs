@@ -89,8 +89,10 @@ impl Run {
     }
 }
 
+/// The documents; of what has none, the body.
 fn bodies(arrivals: &[Arrival]) -> Vec<String> {
-    arrivals.iter().map(|arrival| String::from_utf8_lossy(&arrival.body).into_owned()).collect()
+    let body = |arrival: &Arrival| String::from_utf8_lossy(&arrival.body).into_owned();
+    arrivals.iter().map(|arrival| arrival.document.as_ref().map_or_else(|| body(arrival), Value::to_string)).collect()
 }
 
 async fn cursor(recorder: &Recorder) -> String {
@@ -207,7 +209,12 @@ async fn a_bad_item_is_a_dead_letter_and_its_neighbours_pass() {
     let faults: Vec<Option<String>> = handed.iter().take(4).map(|arrival| arrival.fault.as_ref().map(told)).collect();
     assert_eq!(
         faults,
-        [None, Some("FORMULA-MISSING items[1].name".into()), Some("CONNECTOR-CURSOR items[2]".into()), None]
+        [
+            None,
+            Some("FORMULA-MISSING changed, items[1], document, $item.name".into()),
+            Some("CONNECTOR-CURSOR changed, items[2]".into()),
+            None
+        ]
     );
     assert_eq!(bodies(&handed)[1], r#"{"id":2,"at":2}"#, "a dead letter holds the item");
     assert_eq!(handed[1].position, handed[5].position, "the next round brings the same dead letter");

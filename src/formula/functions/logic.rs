@@ -1,6 +1,8 @@
-//! Logic. These look at no more arguments than they need; the evaluator holds them.
+//! Logic. All but `fail` look at no more arguments than they need; the evaluator holds them.
 
-use super::{Body, Family, Function, Kind, Special, many, may, need};
+use super::{Body, Family, Function, Given, Kind, Special, many, may, need};
+use crate::formula::faults;
+use crate::message::{Fault, Value};
 
 pub const ALL: &[Function] = &[
     Function {
@@ -44,4 +46,19 @@ pub const ALL: &[Function] = &[
         gives: "true",
         body: Body::Special(Special::Has),
     },
+    Function {
+        name: "fail",
+        family: Family::Logic,
+        parameters: &[need("words", Kind::Plain)],
+        result: Kind::Any,
+        about: "Refuses the message with these words, for whoever looks at the dead letter: `FORMULA-FAIL`. It stands where a value \
+                is asked for only if it is needed: last in `coalesce`, or in a branch of `if` and `switch`.",
+        example: "coalesce($.name, fail('the order has no customer'))",
+        gives: "'Zoé Martin'",
+        body: Body::Plain(fail),
+    },
 ];
+
+fn fail(given: &Given<'_>) -> Result<Value, Fault> {
+    Err(faults::fail(&given.plain(0), &given.expressions[0]))
+}

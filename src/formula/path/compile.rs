@@ -31,7 +31,7 @@ pub fn scan(text: &str) -> usize {
     }
 }
 
-fn run_of_name(text: &str) -> usize {
+pub fn run_of_name(text: &str) -> usize {
     text.find(|character| !is_name(character)).unwrap_or(text.len())
 }
 
@@ -83,7 +83,8 @@ pub fn compile(text: &str) -> Result<Compiled, Issue> {
         Some(segments) => (segments, true),
         None => (&text[name_end..], false),
     };
-    let query = parse_json_path(&format!("${}", query::marked(segments))).map_err(|_| bad_segments(text, name_end))?;
+    let marked = query::marked(segments).map_err(|(at, name)| unseen(name, name_end + at))?;
+    let query = parse_json_path(&format!("${marked}")).map_err(|_| bad_segments(text, name_end))?;
     let (head, rest) = cut(query.segments).map_err(|said| whole(&said, "RFC 9535 knows no more"))?;
     match root {
         Root::Index if !head.is_empty() || rest.is_some() => {
@@ -151,6 +152,17 @@ fn unknown_root(name: &str) -> Issue {
             .label(format!("did you mean `$.{}`?", &name[1..]))
             .help(format!("roots: {}; a field of the document is `$.field`", known.collect::<Vec<_>>().join(", "))),
     }
+}
+
+/// A root inside a filter that it does not see.
+fn unseen(name: &str, at: usize) -> Issue {
+    if !ROOTS.iter().any(|(known, _)| *known == name) {
+        return unknown_root(name).moved(at);
+    }
+    Issue::new(at, at + name.len(), format!("a filter does not see `{name}`"), "not in brackets").help(format!(
+        "an `each` with `keep` does: `keep: $item.id == {name}`; a filter sees `@`, the element, and `$`, `$item`, `$outer`, \
+         `$partner`, `$connection`, `$calls` and what else a manifest has"
+    ))
 }
 
 fn bad_segments(text: &str, from: usize) -> Issue {

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 
 use regex::Regex;
 
-use super::position;
+use super::{Root, Start, position, start};
 use crate::formula::{Frame, MAX_ITEMS, evaluator};
 use crate::message::{Text, Value};
 pub use parsed::marked;
@@ -56,13 +56,11 @@ struct Inner {
     query: Query,
 }
 
-/// Where a query inside a filter begins. RFC 9535 knows `@` and `$`; we know `$item` and `$outer` too.
+/// Where a query inside a filter begins. RFC 9535 knows `@` and `$`; we know the other roots that are values too.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Current,
-    Document,
-    Item,
-    Outer,
+    Root(Root),
 }
 
 #[derive(Debug)]
@@ -200,11 +198,10 @@ impl<'v> Run<'v> {
     }
 
     fn base(&self, origin: Origin, current: &'v Value) -> Option<&'v Value> {
-        match origin {
-            Origin::Current => Some(current),
-            Origin::Document => Some(self.frame.scope.document),
-            Origin::Item => self.frame.scope.item.map(|(item, _)| item),
-            Origin::Outer => self.frame.outer,
+        let Origin::Root(root) = origin else { return Some(current) };
+        match start(root, &self.frame)? {
+            Start::Value(value) => Some(value),
+            Start::Map(_) | Start::Number(_) => None,
         }
     }
 

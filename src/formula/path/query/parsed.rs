@@ -7,9 +7,11 @@ use regex::{Regex, RegexBuilder};
 
 use super::{Inner, Operand, Origin, Query, Segment, Selector, Sign, Test};
 use crate::formula::faults;
+use crate::formula::path::compile::run_of_name;
+use crate::formula::path::{ROOTS, Root};
 use crate::message::{Number, Value};
 
-/// Stands before `item` and `outer` in what the parser reads: `$item.x` in a filter is read as a field of `$` so marked.
+/// Stands before the name of a root in what the parser reads: `$item.x` in a filter is read as a field of `$` so marked.
 const MARK: &str = "\u{e000}";
 
 impl Query {
@@ -19,22 +21,28 @@ impl Query {
     }
 }
 
-/// `$item` and `$outer` in brackets, as the parser can read them.
-pub fn marked(segments: &str) -> Cow<'_, str> {
-    if !segments.contains("$item") && !segments.contains("$outer") {
-        return Cow::Borrowed(segments);
+/// Roots in brackets (`$item`, `$calls`), as the parser can read them; `Err` has the place and name of one that a filter does not see.
+pub fn marked(segments: &str) -> Result<Cow<'_, str>, (usize, &str)> {
+    if !segments.contains('$') {
+        return Ok(Cow::Borrowed(segments));
     }
     // Even pieces stand outside quotes; a quote inside a quoted name only delays the mark, and the parser then refuses.
     let mut out = String::with_capacity(segments.len() + 16);
     let mut quote = None;
-    let mut rest = segments;
-    while let Some(character) = rest.chars().next() {
-        let root = ["$item", "$outer"].into_iter().find(|root| quote.is_none() && rest.starts_with(root));
-        if let Some(root) = root {
-            out.push_str("$.");
-            out.push_str(MARK);
-            out.push_str(&root[1..]);
-            rest = &rest[root.len()..];
+    let mut at = 0;
+    while let Some((rest, character)) = segments.get(at..).and_then(|rest| Some((rest, rest.chars().next()?))) {
+        if character == '$' && quote.is_none() {
+            let name = &rest[..1 + run_of_name(&rest[1..])];
+            match name {
+                "$" => out.push('$'),
+                _ if root_of(name).is_some() => {
+                    out.push_str("$.");
+                    out.push_str(MARK);
+                    out.push_str(&name[1..]);
+                }
+                _ => return Err((at, name)),
+            }
+            at += name.len();
             continue;
         }
         match (quote, character) {
@@ -43,9 +51,15 @@ pub fn marked(segments: &str) -> Cow<'_, str> {
             _ => {}
         }
         out.push(character);
-        rest = &rest[character.len_utf8()..];
+        at += character.len_utf8();
     }
-    Cow::Owned(out)
+    Ok(Cow::Owned(out))
+}
+
+/// The root of that name, where it is a value: a filter selects below values only.
+fn root_of(name: &str) -> Option<Root> {
+    let (_, root) = ROOTS.iter().find(|(known, _)| *known == name)?;
+    (!matches!(root, Root::Index | Root::Headers | Root::Meta)).then_some(*root)
 }
 
 fn segment(segment: &model::Segment) -> Result<Segment, String> {
@@ -98,7 +112,7 @@ fn negated(test: Test, not: bool) -> Test {
 fn exists(test: &model::Test) -> Result<Test, String> {
     match test {
         model::Test::RelQuery(segments) => Ok(Test::Exists(inner(segments, Origin::Current)?)),
-        model::Test::AbsQuery(query) => Ok(Test::Exists(inner(&query.segments, Origin::Document)?)),
+        model::Test::AbsQuery(query) => Ok(Test::Exists(inner(&query.segments, Origin::Root(Root::Document))?)),
         model::Test::Function(function) => match &**function {
             model::TestFunction::Match(text, pattern) => Ok(Test::Matches(argument(text)?, regex(pattern, true)?)),
             model::TestFunction::Search(text, pattern) => Ok(Test::Matches(argument(text)?, regex(pattern, false)?)),
@@ -113,7 +127,7 @@ fn exists(test: &model::Test) -> Result<Test, String> {
 fn inner(segments: &[model::Segment], origin: Origin) -> Result<Inner, String> {
     let query = Query::compile(segments)?;
     Ok(match origin {
-        Origin::Document => from_root(query.0),
+        Origin::Root(Root::Document) => from_root(query.0),
         origin => Inner { origin, query },
     })
 }
@@ -121,16 +135,12 @@ fn inner(segments: &[model::Segment], origin: Origin) -> Result<Inner, String> {
 /// A query from `$`, or from what the mark on its first name says.
 fn from_root(mut segments: Vec<Segment>) -> Inner {
     let marked = match segments.first().map(|segment| segment.selectors.as_slice()) {
-        Some([Selector::Name(name)]) => name.strip_prefix(MARK),
+        Some([Selector::Name(name)]) => name.strip_prefix(MARK).and_then(|name| root_of(&format!("${name}"))),
         _ => None,
     };
-    let origin = match marked {
-        Some("item") => Origin::Item,
-        Some("outer") => Origin::Outer,
-        _ => return Inner { origin: Origin::Document, query: Query(segments) },
-    };
+    let Some(root) = marked else { return Inner { origin: Origin::Root(Root::Document), query: Query(segments) } };
     segments.remove(0);
-    Inner { origin, query: Query(segments) }
+    Inner { origin: Origin::Root(root), query: Query(segments) }
 }
 
 fn comparable(comparable: &model::Comparable) -> Result<Operand, String> {
@@ -174,7 +184,7 @@ fn argument(argument: &model::FnArg) -> Result<Operand, String> {
         model::FnArg::Literal(literal) => self::literal(literal).map(Operand::Constant),
         model::FnArg::Test(test) => match &**test {
             model::Test::RelQuery(segments) => Ok(Operand::Found(inner(segments, Origin::Current)?)),
-            model::Test::AbsQuery(query) => Ok(Operand::Found(inner(&query.segments, Origin::Document)?)),
+            model::Test::AbsQuery(query) => Ok(Operand::Found(inner(&query.segments, Origin::Root(Root::Document))?)),
             model::Test::Function(function) => comparable(&model::Comparable::Function((**function).clone())),
         },
         model::FnArg::Filter(_) => Err("a function in a filter takes a path or a literal".to_owned()),
