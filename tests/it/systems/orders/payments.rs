@@ -1,7 +1,8 @@
 //! Mobile payments, by signed web hook, compared with the orders that the hub remembers.
 
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+use raccord::clock::Clock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -26,7 +27,7 @@ fn event(id: &str, order: &str, kind: &str, cents: u32) -> Value {
 
 /// Sends an event as the provider would, signed so long ago with this secret. Answers the status.
 async fn tell(story: &Story, event: &Value, secret: &str, ago: SignedDuration) -> u16 {
-    let at = (Timestamp::now() - ago).as_second().to_string();
+    let at = (Clock::real().now() - ago).as_second().to_string();
     let body = event.to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any secret fits");
     mac.update(format!("{at}.{body}").as_bytes());
