@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::parts::certificates::Authority;
 use super::parts::medusa::Medusa;
+use super::parts::oscar::Oscar;
 use super::parts::postgres::{self, Postgres};
 use super::parts::proxy::{Mode, Proxy};
 use super::parts::rabbitmq::{self, Rabbit, Tls};
@@ -239,4 +240,32 @@ fn an_article_goes_into_the_other_shop_and_is_found_by_its_code() {
     assert_eq!(found["count"], 1, "{found}");
     let (status, told) = medusa.request("POST", "/admin/products", Some(&article)).expect("it answers");
     assert_eq!(status, 400, "a handle is taken once: {told}");
+}
+
+#[test]
+fn an_article_goes_into_the_catalogue_which_is_killed_and_keeps_it() {
+    if std::env::var_os("RACCORD_LONG").is_none() {
+        println!("SKIPPED: Oscar takes a minute to install; RACCORD_LONG=1 (tests/run --long) runs it");
+        return;
+    }
+    let oscar = Oscar::private();
+    let held = oscar.ask("GET", "/api/admin/products/", None);
+    assert_eq!(held["count"], 11, "ten articles, three of them of one model: {held}");
+    assert!(held["next"].as_str().is_some_and(|next| next.ends_with("/api/admin/products/?page=2")), "{held}");
+    let partner = oscar.ask("GET", "/api/admin/partners/", None)["results"][0]["url"].clone();
+    let article = json!({
+        "structure": "standalone", "upc": "2000000000114", "slug": "glass-jar", "title": "Glass jar", "product_class": "goods",
+        "categories": ["Home > Kitchen"], "attributes": [{ "code": "weight_g", "value": 350 }],
+        "stockrecords": [{ "partner": partner, "partner_sku": "2000000000114", "price": "8.40", "num_in_stock": 12 }],
+    });
+    oscar.ask("POST", "/api/admin/products/", Some(&article));
+    oscar.kill();
+    assert!(oscar.request("GET", "/api/admin/products/", None).is_err(), "it is gone");
+    oscar.start();
+    let (status, told) = oscar.request("POST", "/api/admin/products/", Some(&article)).expect("it is back");
+    assert_eq!((status, &told), (400, &json!({ "upc": ["Product with this UPC already exists."] })));
+    let named = json!({ "upc": "2000000000114", "title": "Large glass jar" });
+    let found = oscar.ask("PATCH", "/api/admin/products/", Some(&named));
+    assert_eq!(found["title"], "Large glass jar");
+    assert_eq!(found["stockrecords"][0]["price"], "8.40");
 }
