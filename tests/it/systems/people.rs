@@ -2,9 +2,10 @@
 //! centre is joined to it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use raccord::clock::Clock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::task::spawn_blocking;
@@ -315,7 +316,7 @@ async fn tell(hub: &HubProcess, message: &str) -> u16 {
 }
 
 async fn told(hub: &HubProcess, message: &str, secret: &str) -> u16 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_secs().to_string();
+    let now = Clock::real().now().as_second().to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any secret fits");
     mac.update(format!("{now}.{message}").as_bytes());
     let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
