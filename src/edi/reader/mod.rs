@@ -2,7 +2,7 @@
 //!
 //! ```ignore
 //! let mut reader = Reader::new(file, Options::default());
-//! while let Some(event) = reader.next()? {
+//! while let Some(event) = reader.read()? {
 //!     if let Event::Message(message) = event { … }
 //! }
 //! ```
@@ -100,9 +100,9 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Those of the source.
-    pub fn next(&mut self) -> io::Result<Option<Event<'_>>> {
+    pub fn read(&mut self) -> io::Result<Option<Event<'_>>> {
         while self.state.steps.is_empty() && !self.state.resume() {
-            match self.segments.next()? {
+            match self.segments.read()? {
                 Some(piece) => self.state.take(&piece),
                 None if self.state.end() => {}
                 None => return Ok(None),
