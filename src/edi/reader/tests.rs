@@ -177,3 +177,12 @@ fn a_policy_weighs() {
     }
     assert_eq!(verdicts, [Severity::Ignore, Severity::Ignore, Severity::RejectInterchange]);
 }
+
+#[test]
+fn an_interchange_can_be_judged_before_its_messages_go_on() {
+    let policy = Policy::default().with(Code::InterchangeCount, Severity::RejectInterchange);
+    let options = Options { policy, ..Options::default() };
+    let text = format!("{ENVELOPED}{}{ENVELOPED}", ENVELOPED.replace("UNZ+1", "UNZ+9"));
+    let verdicts = survey(text.as_bytes(), options, |_| Severity::Ignore).expect("a slice does not fail");
+    assert_eq!(verdicts, [Severity::Ignore, Severity::RejectInterchange, Severity::Ignore]);
+}
