@@ -56,7 +56,7 @@ fn main() {
     let before = peak_megabytes();
     let mut count = 0;
     let mut reader = Reader::new(Endless::new(sample, stream << 20), Options::default());
-    while let Some(event) = reader.next().expect("memory does not fail") {
+    while let Some(event) = reader.read().expect("memory does not fail") {
         if let Event::Message(message) = event {
             let tree = Tree::read(message, Library::shipped(), &Policy::default(), 100);
             assert!(tree.accepted());
@@ -72,7 +72,7 @@ fn main() {
 
 fn tokens(bytes: &[u8]) {
     let mut segments = Segments::new(bytes, Limits::default());
-    while let Some(piece) = segments.next().expect("memory does not fail") {
+    while let Some(piece) = segments.read().expect("memory does not fail") {
         for element in piece.segment.elements() {
             element.components().for_each(|component| drop(black_box(component.raw.len())));
         }
@@ -82,7 +82,7 @@ fn tokens(bytes: &[u8]) {
 fn messages(bytes: &[u8], act: impl Fn(&Tree<'_>)) {
     let (policy, library) = (Policy::default(), Library::shipped());
     let mut reader = Reader::new(bytes, Options::default());
-    while let Some(event) = reader.next().expect("memory does not fail") {
+    while let Some(event) = reader.read().expect("memory does not fail") {
         if let Event::Message(message) = event {
             assert!(message.findings.is_empty());
             act(&Tree::read(message, library, &policy, 100));

@@ -10,7 +10,7 @@ use crate::message::Value;
 fn receipt(text: &str) -> Receipt {
     let mut receipt = Receipt::default();
     let mut reader = Reader::new(text.as_bytes(), Options::default());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         let tree = match &event {
             Event::Message(message) => Some(Tree::read(message, Library::shipped(), &Policy::default(), 100)),
             _ => None,

@@ -3,6 +3,7 @@
 //! A [`Directory`] is one release (EDIFACT D.96A, X12 4010), a [`Definition`] one message of it, laid out as a tree of
 //! [`Node`]s. [`Library`] finds the definition for a message; the shipped one is made on first use and kept.
 
+mod labels;
 mod library;
 mod parse;
 
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 
 use super::syntax::{Dialect, Tag};
 use crate::message::Text;
+pub use labels::label;
 pub use library::{Found, Library};
 
 /// One release of a standard.

@@ -65,8 +65,8 @@ impl Layout<'_> {
         let around = definition.node(node);
         let hierarchical = around.group && around.tag.as_str() == "HL";
         for (key, _) in map.iter() {
-            let known = children.iter().any(|child| child.key == *key) || key == OTHER;
-            if !known && !(hierarchical && *key == around.key) {
+            let below = hierarchical && *key == around.key;
+            if !below && key != OTHER && !children.iter().any(|child| child.key == *key) {
                 self.under(format!(".{key}"), |layout| {
                     let name = if around.key.is_empty() { &definition.name } else { around.key.as_str() };
                     layout.wrong(Code::UnknownField, format!("{name} has no such segment or group"));

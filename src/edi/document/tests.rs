@@ -10,7 +10,7 @@ use crate::message::{Value, json};
 /// The document of the message, and what is found when it is laid out again.
 fn read(text: &str) -> Value {
     let mut reader = Reader::new(text.as_bytes(), Options::default());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         if let Event::Message(message) = event {
             return document(&Tree::read(message, Library::shipped(), &Policy::default(), 100));
         }

@@ -2,7 +2,7 @@
 //!
 //! ```ignore
 //! let mut reader = Reader::new(file, Options::default());
-//! while let Some(event) = reader.next()? {
+//! while let Some(event) = reader.read()? {
 //!     if let Event::Message(message) = event { … }
 //! }
 //! ```
@@ -17,7 +17,7 @@ mod tests;
 use std::io::{self, Read};
 
 use super::charset::Charset;
-use super::findings::{Findings, Policy};
+use super::findings::{Findings, Policy, Severity};
 use super::syntax::{Limits, Segments};
 pub use envelope::{Group, Interchange, Party, Trailer};
 pub use message::{Message, MessageType, Notation, Record};
@@ -100,9 +100,9 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Those of the source.
-    pub fn next(&mut self) -> io::Result<Option<Event<'_>>> {
+    pub fn read(&mut self) -> io::Result<Option<Event<'_>>> {
         while self.state.steps.is_empty() && !self.state.resume() {
-            match self.segments.next()? {
+            match self.segments.read()? {
                 Some(piece) => self.state.take(&piece),
                 None if self.state.end() => {}
                 None => return Ok(None),
@@ -122,4 +122,30 @@ impl<R: Read> Reader<R> {
             Step::Other => Event::Other(&state.other),
         }
     }
+}
+
+/// What is to be thought of each interchange of an input, from beginning to end: for profiles that refuse a whole
+/// interchange for what may stand at its end. `judge` is asked about each message beyond its envelope.
+///
+/// # Errors
+/// Those of the source.
+pub fn survey(
+    source: impl Read,
+    options: Options,
+    mut judge: impl FnMut(&Message) -> Severity,
+) -> io::Result<Vec<Severity>> {
+    let mut verdicts = Vec::new();
+    let mut reader = Reader::new(source, options);
+    while let Some(event) = reader.read()? {
+        let mut verdict = event.findings().verdict();
+        match &event {
+            Event::Interchange(_) => verdicts.push(Severity::Ignore),
+            Event::Message(message) => verdict = verdict.max(judge(message)),
+            _ => {}
+        }
+        if let Some(worst) = verdicts.last_mut() {
+            *worst = verdict.max(*worst);
+        }
+    }
+    Ok(verdicts)
 }

@@ -7,7 +7,7 @@ use super::*;
 fn read(text: &[u8], options: Options) -> String {
     let mut reader = Reader::new(text, options);
     let (mut lines, mut raw) = (Vec::new(), Vec::new());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         raw.extend_from_slice(event.raw());
         let mut line = match &event {
             Event::Interchange(i) => format!("interchange {} {}>{}", i.reference, i.sender.id, i.receiver.id),
@@ -142,7 +142,7 @@ fn bytes_are_looked_at() {
         *byte = 0xE9;
     }
     let mut reader = Reader::new(&text[..], Options::default());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         let Event::Message(message) = event else { continue };
         let segment = message.record.get(1).expect("FTX");
         assert_eq!(message.notation.value(&segment, 4, 1), "wrapped ateighty\u{E9}");
@@ -172,8 +172,17 @@ fn a_policy_weighs() {
     let text = ENVELOPED.replace("UNT+3", "UNT+9").replace("UNZ+1", "UNZ+9");
     let mut reader = Reader::new(text.as_bytes(), Options { policy, ..Options::default() });
     let mut verdicts = Vec::new();
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         verdicts.push(event.findings().verdict());
     }
     assert_eq!(verdicts, [Severity::Ignore, Severity::Ignore, Severity::RejectInterchange]);
+}
+
+#[test]
+fn an_interchange_can_be_judged_before_its_messages_go_on() {
+    let policy = Policy::default().with(Code::InterchangeCount, Severity::RejectInterchange);
+    let options = Options { policy, ..Options::default() };
+    let text = format!("{ENVELOPED}{}{ENVELOPED}", ENVELOPED.replace("UNZ+1", "UNZ+9"));
+    let verdicts = survey(text.as_bytes(), options, |_| Severity::Ignore).expect("a slice does not fail");
+    assert_eq!(verdicts, [Severity::Ignore, Severity::RejectInterchange, Severity::Ignore]);
 }

@@ -108,7 +108,7 @@ impl<R: Read> Segments<R> {
     ///
     /// # Errors
     /// Only those of the source.
-    pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+    pub fn read(&mut self) -> io::Result<Option<Piece<'_>>> {
         loop {
             if self.scanner.is_none()
                 && let Some((kind, end)) = self.open()?

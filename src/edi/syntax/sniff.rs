@@ -17,6 +17,9 @@ pub struct Opening {
     pub notes: Vec<(Code, String)>,
 }
 
+/// What is odd, as findings tell it.
+type Notes = Vec<(Code, String)>;
+
 /// How far into a window sniffing looks.
 pub(super) const WINDOW: usize = 4096;
 
@@ -88,7 +91,7 @@ fn opening(window: &[u8], at: usize, strict: bool) -> Option<Opening> {
 }
 
 /// Delimiters from a UNA of six characters, or from what an odd one and the UNB after it say together.
-fn service_string(here: &[u8]) -> Option<(usize, Delimiters, Vec<(Code, String)>)> {
+fn service_string(here: &[u8]) -> Option<(usize, Delimiters, Notes)> {
     let first = |from: usize| {
         let rest = here.get(from..)?;
         let skipped = rest.iter().take_while(|byte| is_blank(**byte)).count();
@@ -149,7 +152,7 @@ fn syntax_version(unb: &[u8]) -> Option<u8> {
 }
 
 /// Delimiters as a UNB without UNA shows them.
-fn from_unb(unb: &[u8], element: u8) -> (Delimiters, Vec<(Code, String)>) {
+fn from_unb(unb: &[u8], element: u8) -> (Delimiters, Notes) {
     let component = unb.get(8).copied().filter(|byte| !byte.is_ascii_alphanumeric() && *byte != element);
     let window = &unb[..unb.len().min(WINDOW)];
     let next = ["UNH", "UNG", "UNZ"].iter().filter_map(|tag| memchr::memmem::find(window, tag.as_bytes())).min();
@@ -178,7 +181,7 @@ fn from_unb(unb: &[u8], element: u8) -> (Delimiters, Vec<(Code, String)>) {
 }
 
 /// Delimiters from an ISA: at their places if it is 106 bytes long, else by counting its elements.
-fn from_isa(isa: &[u8], element: u8) -> Option<(Delimiters, Vec<(Code, String)>)> {
+fn from_isa(isa: &[u8], element: u8) -> Option<(Delimiters, Notes)> {
     let window = &isa[..isa.len().min(1024)];
     let separators: Vec<usize> = memchr::memchr_iter(element, window).take(16).collect();
     let fixed = separators.len() == 16 && separators[15] == 103;

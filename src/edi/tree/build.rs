@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::check::check;
-use super::{Branch, NONE, Tree};
+use super::{Branch, Hint, NONE, Tree};
 use crate::edi::directory::{Definition, Found, Node};
 use crate::edi::findings::{Code, Findings, Place, Policy};
 use crate::edi::reader::Message;
@@ -27,6 +27,7 @@ struct Frame {
 pub(super) struct Builder<'a, 'p> {
     tree: Tree<'a>,
     policy: &'p Policy,
+    hints: &'p [Hint],
     frames: Vec<Frame>,
     counts: Vec<u32>,
     /// Hierarchical levels by their id.
@@ -46,13 +47,14 @@ impl<'a, 'p> Builder<'a, 'p> {
         message: &'a Message,
         found: Option<Found<'a>>,
         policy: &'p Policy,
+        hints: &'p [Hint],
         findings: Findings,
     ) -> Builder<'a, 'p> {
         let root = Branch { node: 0, segment: 0, group: true, first: NONE, last: NONE, next: NONE };
         let mut branches = Vec::with_capacity(message.record.len() * 3 / 2 + 1);
         branches.push(root);
         let tree = Tree { message, found, branches, findings };
-        Builder { tree, policy, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
+        Builder { tree, policy, hints, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
     }
 
     pub fn build(mut self) -> Tree<'a> {
@@ -65,8 +67,8 @@ impl<'a, 'p> Builder<'a, 'p> {
         self.open(definition, 0, 0);
         for index in 0..self.tree.message.record.len() {
             let tag = self.tree.message.record.tag(index);
-            let place = self.forward(definition, tag, true).map(|place| (place, Fit::Good));
-            let place = place.or_else(|| self.forward(definition, tag, false).map(|place| (place, Fit::Full)));
+            let place = self.forward(definition, index, tag, true).map(|place| (place, Fit::Good));
+            let place = place.or_else(|| self.forward(definition, index, tag, false).map(|place| (place, Fit::Full)));
             let place = place.or_else(|| self.behind(definition, tag).map(|place| (place, Fit::Behind)));
             let Some(((frame, child), fit)) = place else {
                 self.unknown(definition, index, tag);
@@ -85,17 +87,28 @@ impl<'a, 'p> Builder<'a, 'p> {
 
     /// The frame and child for `tag` from here on; `room`: only where it may stand once more.
     #[inline]
-    fn forward(&self, definition: &Definition, tag: Tag, room: bool) -> Option<(usize, u32)> {
+    fn forward(&self, definition: &Definition, index: usize, tag: Tag, room: bool) -> Option<(usize, u32)> {
         for (number, frame) in self.frames.iter().enumerate().rev() {
             let children = definition.children(frame.node);
             let from = frame.at as usize;
             for (child, node) in children.iter().enumerate().skip(from) {
-                if node.tag == tag && (!room || self.counts[frame.counts + child] < node.max) {
+                let fits = node.tag == tag && (!room || self.counts[frame.counts + child] < node.max);
+                if fits && (self.hints.is_empty() || self.hinted(definition, node, index)) {
                     return Some((number, child as u32));
                 }
             }
         }
         None
+    }
+
+    /// Whether no hint keeps segment `index` from a place.
+    fn hinted(&self, definition: &Definition, node: &Node, index: usize) -> bool {
+        let message = self.tree.message;
+        let Some(segment) = message.record.get(index) else { return true };
+        self.hints.iter().filter(|hint| is_at(definition, node, &hint.place)).all(|hint| {
+            let value = message.notation.value(&segment, hint.element, hint.component);
+            hint.values.iter().any(|wanted| *wanted == *value)
+        })
     }
 
     fn behind(&self, definition: &Definition, tag: Tag) -> Option<(usize, u32)> {
@@ -225,4 +238,11 @@ impl<'a, 'p> Builder<'a, 'p> {
         }
         number
     }
+}
+
+/// Whether `place` names `node`: the keys from the outermost group in, with dots.
+fn is_at(definition: &Definition, node: &Node, place: &str) -> bool {
+    let (around, key) = place.rsplit_once('.').unwrap_or(("", place));
+    let parent = definition.node(node.parent);
+    node.key == key && if around.is_empty() { parent.key.is_empty() } else { is_at(definition, parent, around) }
 }

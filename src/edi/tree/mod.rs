@@ -36,6 +36,18 @@ struct Branch {
 
 const NONE: u32 = u32::MAX;
 
+/// Which of several places of a definition a segment goes to, by its qualifier: a guideline knows what the tag does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// The place, by the keys of a document: `LIN_group.NAD_group`, `DTM`.
+    pub place: String,
+    /// The element and component that decide, counted from 1.
+    pub element: usize,
+    pub component: usize,
+    /// Only segments with one of these go there.
+    pub values: Vec<String>,
+}
+
 /// One branch of a tree: a segment, or a group of them.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -46,6 +58,17 @@ pub struct View<'a> {
 impl<'a> Tree<'a> {
     /// Nests `message` by its definition in `library` and checks it.
     pub fn read(message: &'a Message, library: &'a Library, policy: &Policy, findings: usize) -> Tree<'a> {
+        Tree::read_with(message, library, policy, findings, &[])
+    }
+
+    /// As [`Tree::read`], with hints where the definition leaves open what goes where.
+    pub fn read_with(
+        message: &'a Message,
+        library: &'a Library,
+        policy: &Policy,
+        findings: usize,
+        hints: &[Hint],
+    ) -> Tree<'a> {
         let found = library.find(message.notation.dialect, &message.kind, message.notation.syntax);
         let mut told = Findings::new(findings);
         match &found {
@@ -64,7 +87,7 @@ impl<'a> Tree<'a> {
             }
             Some(_) => {}
         }
-        build::Builder::new(message, found, policy, told).build()
+        build::Builder::new(message, found, policy, hints, told).build()
     }
 
     pub fn root(&self) -> View<'_> {

@@ -6,7 +6,7 @@ use crate::edi::reader::{Event, Options, Reader};
 /// The first message of `text` as `UNH BGM NAD_group(NAD CTA_group(CTA COM))`, and its findings.
 fn shown(text: &str) -> (String, Vec<String>) {
     let mut reader = Reader::new(text.as_bytes(), Options::default());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         let Event::Message(message) = event else { continue };
         let tree = Tree::read(message, Library::shipped(), &Policy::default(), 100);
         let findings = tree.findings.list().iter().map(ToString::to_string).collect();
@@ -107,8 +107,25 @@ fn another_release_only_warns() {
     assert!(findings[0].contains("it was checked as one of D.96A"), "{findings:?}");
     let text = "UNB+UNOC:3+A+B+260101:1200+7'UNH+1+ORDERS:D:97A:UN'BGM+220'UNT+3+1'UNZ+1+7'";
     let mut reader = Reader::new(text.as_bytes(), Options::default());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         let Event::Message(message) = event else { continue };
         assert!(Tree::read(message, Library::shipped(), &Policy::default(), 100).accepted());
+    }
+}
+
+#[test]
+fn a_hint_tells_what_the_tag_leaves_open() {
+    let text = "UNB+UNOC:3+A+B+260101:1200+7'UNH+1+ORDERS:D:96A:UN'BGM+220'DTM+137:20260101:102'LIN+1'RFF+ON:7'DTM+171:20260101:102'\
+        LOC+7'DTM+2:20260101:102'UNS+S'UNT+10+1'UNZ+1+7'";
+    let place = "LIN_group.RFF_group.DTM".to_owned();
+    let hints = [Hint { place, element: 1, component: 1, values: vec!["999".to_owned()] }];
+    let mut reader = Reader::new(text.as_bytes(), Options::default());
+    while let Some(event) = reader.read().expect("a slice does not fail") {
+        let Event::Message(message) = event else { continue };
+        let shown = |hints: &[Hint]| {
+            children(Tree::read_with(message, Library::shipped(), &Policy::default(), 9, hints).root())
+        };
+        assert!(shown(&[]).contains("RFF_group(RFF DTM)"), "{}", shown(&[]));
+        assert!(!shown(&hints).contains("RFF_group(RFF DTM)"), "{}", shown(&hints));
     }
 }

@@ -84,7 +84,7 @@ impl Result {
         let mut result = Result::default();
         let mut reader = Reader::new(bytes, Options::default());
         let (mut raw, mut header) = (Vec::new(), Interchange::default());
-        while let Some(event) = reader.next().expect("a slice does not fail") {
+        while let Some(event) = reader.read().expect("a slice does not fail") {
             raw.extend_from_slice(event.raw());
             result.count(event.findings());
             match event {
@@ -127,7 +127,7 @@ fn written_equal(name: &str, tree: &Tree<'_>, interchange: &Interchange) {
         Err(WriteError::Io(error)) => panic!("{name}: {error}"),
     };
     let mut reader = Reader::new(&bytes[..], Options::default());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         let Event::Message(message) = event else { continue };
         let again = Tree::read(message, Library::shipped(), &Policy::default(), 1000);
         assert_eq!(again.findings.list().len(), tree.findings.list().len(), "{name}: {:?}", again.findings.list());

@@ -19,7 +19,7 @@ fn survive(bytes: &[u8]) {
     let begun = Instant::now();
     let mut reader = Reader::new(bytes, Options::default());
     let (mut raw, mut profile) = (Vec::new(), Profile::edifact());
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         raw.extend_from_slice(event.raw());
         event.findings().list().iter().for_each(|finding| drop(finding.to_string()));
         match event {

@@ -50,7 +50,7 @@ pub(super) fn x12(messages: usize, lines: usize) -> String {
 fn read(source: impl Read) -> (usize, usize, usize) {
     let (mut messages, mut longest, mut findings) = (0, 0, 0);
     let mut reader = Reader::new(source, Options::default());
-    while let Some(event) = reader.next().expect("memory does not fail") {
+    while let Some(event) = reader.read().expect("memory does not fail") {
         findings += event.findings().list().len();
         if let Event::Message(message) = event {
             let tree = Tree::read(message, Library::shipped(), &Policy::default(), 100);
@@ -80,7 +80,7 @@ fn a_message_of_two_hundred_thousand_lines() {
     // LIN counts six digits, and the definition allows 200000 of them.
     assert_eq!(read(text.as_bytes()), (1, 800_007, 0));
     let mut reader = Reader::new(text.as_bytes(), Options::default());
-    while let Some(event) = reader.next().expect("memory does not fail") {
+    while let Some(event) = reader.read().expect("memory does not fail") {
         if let Event::Message(message) = event {
             let document = document(&Tree::read(message, Library::shipped(), &Policy::default(), 100));
             let lines = document.get("LIN_group").and_then(|lines| lines.as_list()).map_or(0, <[_]>::len);

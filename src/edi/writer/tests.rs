@@ -101,7 +101,7 @@ fn a_refused_message_leaves_the_interchange_whole() {
 fn findings(bytes: &[u8]) -> Vec<String> {
     let mut reader = Reader::new(bytes, Options::default());
     let mut found = Vec::new();
-    while let Some(event) = reader.next().expect("a slice does not fail") {
+    while let Some(event) = reader.read().expect("a slice does not fail") {
         found.extend(event.findings().list().iter().map(ToString::to_string));
         if let Event::Message(message) = event {
             let tree = Tree::read(message, Library::shipped(), &crate::edi::findings::Policy::default(), 100);
