@@ -27,7 +27,8 @@ pub fn root() -> PathBuf {
     let built = built.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Path::to_path_buf);
     let root = built.join("parts");
     fs::create_dir_all(&root).expect("the build folder takes folders");
-    root
+    // Processes are known by this path: by whatever links it is reached, it is one.
+    root.canonicalize().expect("it was just made")
 }
 
 /// A file of the root, locked for as long as it is held.
