@@ -8,17 +8,18 @@
 //! A fault of the first page ends the run: the hub says so, rests, and opens the source again. A later page is asked again a few
 //! times first, and so is a call for an item, since a new round would begin with the first page.
 
+mod items;
+mod seen;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::future::join;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Reply;
@@ -29,7 +30,7 @@ use super::manifest::{Poll, Request};
 use super::original::{Mapping, Original};
 use super::paging::{Following, Page, Paging};
 use super::progress::{Largest, Progress};
-use super::scope::{View, of_operation};
+use super::scope::View;
 use super::waits::Waits;
 use crate::clock::Clock;
 use crate::codecs::Codec;
@@ -37,6 +38,7 @@ use crate::formula::Meta;
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
 use crate::protocols::{Arrival, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings};
 use crate::telemetry::PollMetrics;
+use seen::Seen;
 
 /// How often a later page, or a call for an item, is asked again.
 const TIMES: u32 = 5;
@@ -98,7 +100,7 @@ impl PollSource {
     ) -> Result<(), Fault> {
         let polling = self.polling(pipeline, around)?;
         let mut progress = polling.progress(receiver).await?;
-        polling.round(&mut progress, receiver).await.map(drop)
+        polling.round(&mut progress, &mut Seen::default(), receiver).await.map(drop)
     }
 
     fn mapping(&self) -> Mapping<'_> {
@@ -176,10 +178,11 @@ impl Polling {
     }
 
     async fn run_on(&self, receiver: &dyn Receiver) -> Result<(), Fault> {
-        let mut progress = self.progress(receiver).await?;
+        let (mut progress, mut seen) = (self.progress(receiver).await?, Seen::default());
         loop {
             let began = self.clock.now();
-            let tally = self.round(&mut progress, receiver).await?;
+            let tally = self.round(&mut progress, &mut seen, receiver).await?;
+            seen.turn();
             self.metrics.last_round.set(self.clock.now().as_second());
             self.tell(tally, self.clock.now().duration_since(began).as_millis());
             self.clock.sleep(self.source.every.unwrap_or(self.source.poll.every)).await;
@@ -187,7 +190,7 @@ impl Polling {
     }
 
     /// From the first page to the last.
-    async fn round(&self, progress: &mut Progress, receiver: &dyn Receiver) -> Result<Tally, Fault> {
+    async fn round(&self, progress: &mut Progress, seen: &mut Seen, receiver: &dyn Receiver) -> Result<Tally, Fault> {
         let poll = &*self.source.poll;
         let time = self.clock.now();
         let mut locals = Map::new();
@@ -208,6 +211,7 @@ impl Polling {
             receiver,
             largest: Largest::new(progress.cursor.as_ref()),
             progress,
+            seen,
             tally: Tally::default(),
         };
         let mut came = asking.fetch(asking.paging.first(), 0).await?;
@@ -424,6 +428,7 @@ struct Taking<'r, 'p> {
     round: &'r Round<'p>,
     receiver: &'r dyn Receiver,
     progress: &'r mut Progress,
+    seen: &'r mut Seen,
     largest: Largest,
     tally: Tally,
 }
@@ -452,7 +457,11 @@ impl Taking<'_, '_> {
         let moves = following == Following::End || ordered;
         let moved = self.largest.value().filter(|value| moves && self.progress.cursor.as_ref() != Some(value));
         let moved = moved.map(|value| Progress { cursor: Some(value.clone()), start: None, ..self.progress.clone() });
+        let made = arrivals.len();
+        let (arrivals, prints) = self.seen.sift(arrivals);
+        self.known(made - arrivals.len());
         let receipts = polling.store(self.receiver, arrivals, moved.as_ref()).await?;
+        self.seen.stored(prints);
         if let Some(moved) = moved {
             *self.progress = moved;
         }
@@ -489,6 +498,12 @@ impl Taking<'_, '_> {
         Ok(faulty)
     }
 
+    /// So many were handed over by the last round.
+    fn known(&mut self, count: usize) {
+        self.tally.repeats += count as u64;
+        self.round.polling.metrics.repeats.inc_by(count as u64);
+    }
+
     fn count(&mut self, receipts: &[Receipt]) {
         for receipt in receipts {
             let metrics = &self.round.polling.metrics;
@@ -502,145 +517,3 @@ impl Taking<'_, '_> {
         }
     }
 }
-
-impl Polling {
-    /// The arrivals of items that want further requests: several items at once, in their order.
-    async fn called(
-        &self,
-        view: &View<'_>,
-        items: Vec<Value>,
-        faulty: &BTreeMap<usize, Fault>,
-    ) -> Result<Vec<Arrival>, Fault> {
-        let at_once = self.line.manifest.head.limits.as_ref().map_or(4, |limits| limits.concurrency).max(1);
-        let made = items.into_iter().enumerate().map(|(index, item)| {
-            let fault = faulty.get(&index).cloned();
-            self.called_item(view, item, index, fault, TIMES)
-        });
-        // Boxed: the compiler cannot see through a stream of borrowing futures that they may move between threads.
-        let made: Vec<_> = made.map(|one| Box::pin(one) as Boxed<'_>).collect();
-        let made = stream::iter(made).buffered(at_once as usize);
-        made.try_filter_map(async |arrival| Ok(arrival)).try_collect().await
-    }
-
-    async fn called_item(
-        &self,
-        view: &View<'_>,
-        item: Value,
-        index: usize,
-        fault: Option<Fault>,
-        times: u32,
-    ) -> Result<Option<Arrival>, Fault> {
-        let result = {
-            let inside = view.of_item(&item, index);
-            match self.keeps(&inside, fault) {
-                Ok(false) => return Ok(None),
-                Ok(true) => self.ask_for(&inside, times).await,
-                Err(fault) => Err(fault),
-            }
-        };
-        match result {
-            Ok(calls) => {
-                let mut locals = view.locals.clone();
-                locals.insert("calls", calls);
-                self.made(&view.with_locals(&locals), item, index).map(Some)
-            }
-            Err(fault) => self.dead(item, index, fault).map(Some),
-        }
-    }
-
-    async fn ask_for(&self, view: &View<'_>, times: u32) -> Result<Map, Fault> {
-        let mut waits = Waits::new(&self.clock, times);
-        loop {
-            match self.line.calls(&self.source.poll.calls, view, &Extra::default()).await {
-                Ok((results, _)) => return Ok(results),
-                Err(fault) => waits.after(fault).await?,
-            }
-        }
-    }
-
-    /// The arrival of an item; `None` where it is not wanted.
-    fn arrival(
-        &self,
-        view: &View<'_>,
-        item: Value,
-        index: usize,
-        fault: Option<Fault>,
-    ) -> Result<Option<Arrival>, Fault> {
-        match self.keeps(&view.of_item(&item, index), fault) {
-            Ok(false) => Ok(None),
-            Ok(true) => self.made(view, item, index).map(Some),
-            Err(fault) => self.dead(item, index, fault).map(Some),
-        }
-    }
-
-    /// Whether the item is wanted; `fault` is what is wrong with one that is.
-    fn keeps(&self, view: &View<'_>, fault: Option<Fault>) -> Result<bool, Fault> {
-        let keeps = self.source.poll.keep.as_ref().map_or(Ok(true), |keep| view.holds(keep, "keep"))?;
-        match fault {
-            Some(fault) if keeps => Err(fault),
-            _ => Ok(keeps),
-        }
-    }
-
-    fn made(&self, view: &View<'_>, item: Value, index: usize) -> Result<Arrival, Fault> {
-        let poll = &*self.source.poll;
-        let rendered = {
-            let inside = view.of_item(&item, index);
-            let id = poll.id.as_ref().map_or(Ok(None), |id| inside.text(id, "id"));
-            let document = poll.document.as_ref().map_or(Ok(None), |document| inside.render(document, "document"));
-            id.and_then(|id| Ok((id, document?)))
-        };
-        let (id, document) = match rendered {
-            Ok(rendered) => rendered,
-            Err(fault) => return self.dead(item, index, fault),
-        };
-        let (body, of_item) = match &document {
-            None => (written(&item), None),
-            Some(_) if self.stores_originals => {
-                let calls = view.locals.get("calls").and_then(Value::as_map).filter(|_| !poll.calls.is_empty());
-                (written(&Original { item: &item, calls }.to_value()), None)
-            }
-            Some(document) => (written(document), Some(&item)),
-        };
-        let position = id.map_or_else(|| hash(&body, of_item), |id| id.to_string());
-        let document = Some(document.unwrap_or(item));
-        Ok(Arrival { body, document, headers: self.headers.clone(), position: Some(position), fault: None })
-    }
-
-    /// An item nothing can be made of, as a dead letter; a fault that is not the item's ends the round.
-    fn dead(&self, item: Value, index: usize, fault: Fault) -> Result<Arrival, Fault> {
-        if fault.next() != Next::Refuse {
-            return Err(fault);
-        }
-        let body = written(&item);
-        // Apart from that of a message: once the manifest is mended, the item may come again and be one.
-        let position = Some(format!("{} {}", fault.code(), hash(&body, None)));
-        let fault = Some(of_operation(fault.within(&format!("items[{index}]")), &self.source.operation));
-        Ok(Arrival { body, document: None, headers: self.headers.clone(), position, fault })
-    }
-}
-
-type Boxed<'f> = std::pin::Pin<Box<dyn Future<Output = Result<Option<Arrival>, Fault>> + Send + 'f>>;
-
-fn written(value: &Value) -> Bytes {
-    let mut bytes = Vec::new();
-    json::write(value, &mut bytes);
-    bytes.into()
-}
-
-/// What identifies content: the body's hash, and the item's where the body is made of it.
-fn hash(body: &Bytes, item: Option<&Value>) -> String {
-    let mut sha = Sha256::new_with_prefix(body);
-    if let Some(item) = item {
-        sha.update([0]);
-        sha.update(written(item));
-    }
-    let mut text = String::with_capacity(32);
-    for byte in sha.finalize().iter().take(16) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests;
