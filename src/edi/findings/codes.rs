@@ -15,6 +15,11 @@ macro_rules! codes {
                 match self { $(Code::$name => $text,)* }
             }
 
+            /// The code of a name: `EDI-COUNT`.
+            pub fn named(name: &str) -> Option<Code> {
+                Code::ALL.into_iter().find(|code| code.name() == name)
+            }
+
             /// What follows from it where no profile says otherwise.
             pub const fn severity(self) -> Severity {
                 match self { $(Code::$name => Severity::$severity,)* }
@@ -115,6 +120,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| Code::named(code.name()) == Some(*code)));
         assert!(Code::ALL.iter().enumerate().all(|(at, code)| *code as usize == at));
     }
 }

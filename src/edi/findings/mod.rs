@@ -31,6 +31,11 @@ impl Severity {
     pub fn name(self) -> &'static str {
         Severity::ALL[self as usize].1
     }
+
+    /// As a profile names it: `reject_message`.
+    pub fn named(name: &str) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|(_, known)| *known == name).map(|(severity, _)| severity)
+    }
 }
 
 /// Where a finding stands. Numbers count from 1; 0 says that it is about what is around.

@@ -1,10 +1,11 @@
 //! Valid interchanges, cut off and with bytes changed at random: any result will do, but there must be one, every byte kept.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::large::{edifact, x12};
 use crate::edi::directory::Library;
@@ -42,13 +43,23 @@ fn survive(bytes: &[u8]) {
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
 }
 
-/// A failing case is printed whole, and with the seed proptest names it runs again.
+/// A runner and its seed: that of `RACCORD_SEED`, else another each time. With `RACCORD_LONG` it has a hundred times the cases.
+fn runner(cases: u32) -> (TestRunner, u64) {
+    let told = std::env::var("RACCORD_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = told.unwrap_or_else(|| RandomState::new().hash_one(cases));
+    let cases = if std::env::var_os("RACCORD_LONG").is_some() { cases * 100 } else { cases };
+    let bytes: Vec<u8> = (0..4).flat_map(|part: u64| seed.wrapping_add(part).to_le_bytes()).collect();
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    (TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)), seed)
+}
+
+/// A failing case is printed made small, with the seed that makes it again.
 fn check(sample: &str, cases: u32) {
     let bytes = sample.as_bytes().to_vec();
     let byte = prop_oneof![any::<u8>(), prop::sample::select(b"'+:?*~>^\r\n UNBIZSAG0".to_vec())];
     let change = (any::<Index>(), byte, 0..4u8);
     let damage = (prop::collection::vec(change, 0..8), any::<Index>(), any::<bool>());
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let (mut runner, seed) = runner(cases);
     let run = runner.run(&damage, |(changes, cut, whole)| {
         let mut bytes = bytes.clone();
         for (at, byte, how) in changes {
@@ -67,7 +78,7 @@ fn check(sample: &str, cases: u32) {
         Ok(())
     });
     if let Err(failure) = run {
-        panic!("{failure}");
+        panic!("RACCORD_SEED={seed}: {failure}");
     }
 }
 
@@ -85,7 +96,7 @@ fn damaged_x12_is_survived() {
 
 #[test]
 fn noise_is_survived() {
-    let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
+    let (mut runner, seed) = runner(500);
     let head = prop::sample::select(vec![
         "",
         "UNA",
@@ -101,6 +112,6 @@ fn noise_is_survived() {
         Ok(())
     });
     if let Err(failure) = run {
-        panic!("{failure}");
+        panic!("RACCORD_SEED={seed}: {failure}");
     }
 }
