@@ -149,6 +149,13 @@ impl Findings {
         self.worst = self.worst.max(Some(severity));
         if self.list.len() >= self.bound {
             self.dropped += 1;
+            // What refuses a message is told rather than one more warning.
+            match self.list.last_mut() {
+                Some(last) if last.severity < severity => {
+                    *last = Finding { code, severity, place, sentence: sentence() }
+                }
+                _ => {}
+            }
             return;
         }
         self.list.push(Finding { code, severity, place, sentence: sentence() });

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use super::super::findings::{Code, Findings, Place};
-use super::super::syntax::{Dialect, Kind, Piece, Tag};
+use super::super::syntax::{Dialect, FARTHEST, Kind, Piece, Tag};
 use super::message::{MessageType, Record};
 use super::{Group, Interchange, Message, Notation, Options, Other, Trailer};
 
@@ -67,7 +67,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(options: Options) -> State {
+    pub fn new(mut options: Options) -> State {
+        // Places in a message must fit their type.
+        options.limits.message = options.limits.message.min(FARTHEST / 2);
         State {
             options,
             steps: VecDeque::new(),
@@ -137,12 +139,17 @@ impl State {
         self.segments += 1;
         self.building.record.push(piece);
         self.look(piece.unterminated);
+        self.bound();
+    }
+
+    /// A message longer than the limit is given up.
+    #[inline]
+    fn bound(&mut self) {
         if self.building.record.raw().len() > self.options.limits.message {
             let (limit, place) = (self.options.limits.message, self.here());
             let policy = &self.options.policy;
-            self.building
-                .findings
-                .add(policy, Code::Limit, place, || format!("the message is longer than {limit} bytes"));
+            let sentence = || format!("the message is longer than {limit} bytes");
+            self.building.findings.add(policy, Code::Limit, place, sentence);
             self.finish_message();
         }
     }
@@ -158,6 +165,7 @@ impl State {
                 let empty = || "a terminator with no segment before it".to_owned();
                 self.building.findings.add(policy, Code::EmptySegment, place, empty);
             }
+            self.bound();
             return;
         }
         self.begin_other(piece.offset);

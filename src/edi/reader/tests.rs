@@ -163,6 +163,9 @@ fn nothing_grows_without_bound() {
     let long = ENVELOPED.replace("BGM+220'", &"FTX+AAI+++text'".repeat(100));
     let found = read(long.as_bytes(), Options { limits, ..Options::default() });
     assert!(found.contains("the message is longer than 1000 bytes"), "{found}");
+    let empty = ENVELOPED.replace("BGM+220'", &"'".repeat(5000));
+    let found = read(empty.as_bytes(), Options { limits, ..Options::default() });
+    assert!(found.contains("the message is longer than 1000 bytes"), "{found}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod sniff;
 
 pub(crate) use delimiters::shown;
 pub use delimiters::{Delimiters, Dialect};
-pub(crate) use scan::Found;
+pub(crate) use scan::{FARTHEST, Found};
 pub use scan::{Mark, Scanner};
 pub use segment::{Component, Element, Parts, Segment};
 pub(crate) use segments::tag_of;

@@ -10,7 +10,7 @@ use super::{Delimiters, Dialect};
 pub struct Mark(u32);
 
 /// Places in one buffer must fit beside the kind.
-pub(super) const FARTHEST: usize = (u32::MAX >> 3) as usize;
+pub(crate) const FARTHEST: usize = (u32::MAX >> 3) as usize;
 
 impl Mark {
     pub const COMPONENT: u32 = 1;

@@ -30,9 +30,12 @@ pub(super) struct Builder<'a, 'p> {
     hints: &'p [Hint],
     frames: Vec<Frame>,
     counts: Vec<u32>,
-    /// Hierarchical levels by their id.
-    levels: HashMap<&'a [u8], u32>,
+    /// Hierarchical levels by their id: the branch, and how deep it is.
+    levels: HashMap<&'a [u8], (u32, usize)>,
 }
+
+/// How deep hierarchical levels may stand: who walks down a tree must come to an end. Shipments have six.
+const DEEPEST: usize = 32;
 
 /// How a place was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,10 +154,10 @@ impl<'a, 'p> Builder<'a, 'p> {
             self.add(branch, number, index, false);
             return node;
         }
-        let under = self.level(branch, node, index);
+        let (under, depth) = self.level(branch, node, index);
         let group = self.add(under, number, index, true);
         if let Some(id) = self.level_id(node, index, 1) {
-            self.levels.insert(id, group);
+            self.levels.insert(id, (group, depth));
         }
         self.open(definition, group, number);
         let first = definition.child(number, 0);
@@ -167,17 +170,21 @@ impl<'a, 'p> Builder<'a, 'p> {
         definition.node(first)
     }
 
-    /// The branch a group stands under: hierarchical levels under the one they name.
-    fn level(&mut self, branch: u32, node: &Node, index: usize) -> u32 {
-        let Some(id) = self.level_id(node, index, 2) else { return branch };
-        if let Some(parent) = self.levels.get(id) {
-            return *parent;
+    /// The branch a group stands under, hierarchical levels under the one they name, and how deep it is then.
+    fn level(&mut self, branch: u32, node: &Node, index: usize) -> (u32, usize) {
+        let Some(id) = self.level_id(node, index, 2) else { return (branch, 0) };
+        let parent = self.levels.get(id).copied();
+        if let Some((parent, depth)) = parent.filter(|(_, depth)| *depth < DEEPEST) {
+            return (parent, depth + 1);
         }
         let mut place = self.tree.message.place(index);
         place.element = 2;
-        let sentence = || format!("no level before it has the id `{}`", String::from_utf8_lossy(id));
+        let sentence = || match parent {
+            Some(_) => format!("there are more than {DEEPEST} levels above this one"),
+            None => format!("no level before it has the id `{}`", String::from_utf8_lossy(id)),
+        };
         self.tree.findings.add(self.policy, Code::Hierarchy, place, sentence);
-        branch
+        (branch, 0)
     }
 
     fn level_id(&self, node: &Node, index: usize, element: usize) -> Option<&'a [u8]> {

@@ -129,3 +129,15 @@ fn a_hint_tells_what_the_tag_leaves_open() {
         assert!(!shown(&hints).contains("RFF_group(RFF DTM)"), "{}", shown(&hints));
     }
 }
+
+#[test]
+fn levels_without_end_are_cut() {
+    let levels: String = (2..50_000).map(|level| format!("HL*{level}*{}*I~", level - 1)).collect();
+    let text = format!(
+        "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000001*0*P*>~\
+         GS*SH*ALPHA*BETA*20260101*1200*1*X*004010~ST*856*0001~BSN*00*12*20260101*1200~HL*1**S~{levels}SE*50002*0001~"
+    );
+    let (tree, findings) = shown(&text);
+    assert!(findings[0].contains("more than 32 levels"), "{}", findings[0]);
+    assert!(!tree.contains(&"HL_loop(HL ".repeat(40)));
+}
