@@ -18,9 +18,9 @@ const ASK_FOR_IDS: &str = r"
 about: What the systems call an article.
 from: { protocol: http, path: /ids, reply: { within: 5s, otherwise: {} } }
 steps:
-  - lookup: { table: article_ids, where: { system: pim, sku: $.sku }, into: pim, missing: leave_out }
-  - lookup: { table: article_ids, where: { system: shop, sku: $.sku }, into: shop, missing: leave_out }
-  - lookup: { table: article_ids, where: { system: erp, sku: $.sku }, into: erp, missing: leave_out }
+  - lookup: { table: article-ids, where: { system: pim, sku: $.sku }, into: pim, missing: leave_out }
+  - lookup: { table: article-ids, where: { system: shop, sku: $.sku }, into: shop, missing: leave_out }
+  - lookup: { table: article-ids, where: { system: erp, sku: $.sku }, into: erp, missing: leave_out }
 reply: { pim: $.pim.id?, shop: $.shop.id?, erp: $.erp.id? }
 ";
 
