@@ -121,8 +121,9 @@ impl Paging {
             Next::Link(relation) => {
                 linked(answer.headers, relation).map(|address| Page { address: Some(address), ..Page::default() })
             }
+            Next::Url(address) if word_of(answer, address, "next.url")?.is_none() => None,
             Next::Url(address) => {
-                let address = answer.text(address, "next.url")?.filter(|address| !address.is_empty());
+                let address = answer.text(address, "next.url")?;
                 address.map(|address| Page { address: Some(address), ..Page::default() })
             }
         };
@@ -416,6 +417,7 @@ mod tests {
             &[r#"{"data":[1],"next":"/orders?page=2"}"#, r#"{"data":[2]}"#],
             &[r#"{"number":2,"offset":1}/orders?page=2"#, "End"],
         );
+        check("{ url: $.next }", &[r#"{"data":[1],"next":null}"#], &["End"]);
         check(
             "{ link: next }",
             &[

@@ -43,12 +43,13 @@ settings! {
         next: Option<Next>,
         /// Where to go on from in the next round.
         cursor: Option<CursorRule>,
-        /// Which items are wanted: sees `$item`.
+        /// Which items are wanted: sees `$item` and `$cursor`. Those left out move the cursor all the same.
         keep: Option<Condition>,
         /// Further requests for each item, which they see as `$item`.
         calls: Vec<Call>,
         /// What identifies an item's state, so that the same one read again is a repeat: `"=concat($item.id, '@', $item.changed)"`.
-        /// Left out: the item's content. Content is what the system said, whatever `document` makes of it.
+        /// Sees `$calls` too. Left out: the item's content. Content is what the system said, whatever `document` makes of it. The
+        /// same id with other content is a conflict, which goes to dead letters: name all that may change, or leave it out.
         id: Option<Template>,
         /// The message's document, from `$item` and `$calls`. Left out: the item.
         document: Option<Template>,

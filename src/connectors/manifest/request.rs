@@ -139,7 +139,8 @@ settings! {
         each: Option<Template>,
         /// The request.
         request: Request,
-        /// What is kept of the answer. Left out: its body.
+        /// What is kept of the answer. Left out: its body. Where the answer says that nothing is there (`then: missing`), there is no
+        /// `$calls.NAME`: ask with `has($calls.NAME)`.
         result: Option<Template>,
     }
 }

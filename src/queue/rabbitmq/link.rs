@@ -372,12 +372,12 @@ impl Inner {
             Ok(Err(error)) => {
                 cut.now();
                 // A broker hangs up as it stops, and also where it does not take what it was shown; what it says of a
-                // certificate (TLS 1.3 lets it come late) is then lost on the way as often as not.
+                // certificate (TLS 1.3 lets it come late), or of words that are not encrypted, may be lost on the way.
                 Err(match fault_in(&error, settings.map) {
                     fault if fault.code() != "AMQP-GONE" => fault,
                     _ if external => gone(&no_external(settings.map)),
                     _ if settings.tls.is_some() => gone(&hung_up(settings.map)),
-                    fault => fault,
+                    _ => gone(&hung_up_on_plain(settings.map)),
                 })
             }
             Err(_) => {
@@ -492,6 +492,13 @@ fn hung_up(map: &str) -> String {
     format!(
         "the broker closed the encrypted connection before the hub had logged in: where it does so again and asks for a \
          certificate, give a client certificate that it trusts as `{map}.tls.certificate` and `{map}.tls.key`"
+    )
+}
+
+fn hung_up_on_plain(map: &str) -> String {
+    format!(
+        "the broker closed the connection before the hub had logged in: where it does so again, this may be its encrypted port; \
+         then give `{map}.tls`, or the plain port (5672) in `{map}.addresses`"
     )
 }
 

@@ -91,7 +91,12 @@ async fn the_broker_shows_who_it_is() {
     refused(&swapped, "AMQP-TLS", "does not speak TLS: correct the port").await;
     let encrypted = over_tls(&vhost, trusted);
     let swapped = RabbitSettings { addresses: encrypted.addresses, ..plain };
-    refused(&swapped, "AMQP-PROTOCOL", "`queue.rabbitmq.tls`").await;
+    // Its alert is read as what it is, or lost with the connection.
+    let fault =
+        open(&swapped).declare("orders", Sharing::Single).await.expect_err("words in plain to the encrypted port");
+    let known = [("AMQP-PROTOCOL", Next::Misconfigured), ("AMQP-GONE", Next::Reconnect)];
+    assert!(known.contains(&(fault.code(), fault.next())), "{fault}");
+    assert!(fault.to_string().contains("give `queue.rabbitmq.tls`"), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
