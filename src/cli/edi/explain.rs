@@ -216,7 +216,8 @@ impl Page<'_> {
     fn told(&self, findings: &[&Finding], found: Option<&Found<'_>>) {
         for finding in findings {
             let place = super::place(self.dialect(), finding, found);
-            println!("  - {place}: {} ({})", shown(&finding.sentence), finding.code.name());
+            let place = if place.is_empty() { place } else { format!("{place}: ") };
+            println!("  - {place}{} ({})", shown(&finding.sentence), finding.code.name());
         }
     }
 }

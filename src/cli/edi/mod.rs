@@ -252,7 +252,9 @@ fn item_label(dialect: Dialect, item: &Item) -> Option<&'static str> {
 /// `error EDI-COUNT  segment 9 UNT (message ends), element 1 (segments): UNT says …`
 fn line(paint: Paint, dialect: Dialect, finding: &Finding, found: Option<&Found<'_>>) -> String {
     let (weight, code) = (paint.weight(finding), finding.code.name());
-    format!("{weight} {code}, {}: {}", place(dialect, finding, found), shown(&finding.sentence))
+    let place = Some(place(dialect, finding, found)).filter(|place| !place.is_empty());
+    let place = place.map(|place| format!(", {place}")).unwrap_or_default();
+    format!("{weight} {code}{place}: {}", shown(&finding.sentence))
 }
 
 /// A finding for machines.
