@@ -23,6 +23,7 @@ mod connect;
 mod connectors;
 mod dead;
 mod demo;
+mod edi;
 mod explain;
 mod health;
 mod init;
@@ -87,6 +88,9 @@ enum Command {
     Status(status::Status),
     /// Ask a running hub whether it takes messages (for health checks)
     Health(health::Health),
+    /// EDIFACT and X12 files by hand: explain one, check them, to JSON and back
+    #[command(subcommand)]
+    Edi(edi::Edi),
     /// Explain a key of the configuration, a function or a fault: `raccord explain from.http.path`
     Explain(explain::Explain),
     /// Write the JSON Schemas of the configuration, for editors
@@ -132,6 +136,7 @@ async fn command(context: &Context, command: Command) -> anyhow::Result<ExitCode
         Command::Reload(reload) => reload.run(context).await,
         Command::Status(status) => status.run(context).await,
         Command::Health(health) => health.run(context).await,
+        Command::Edi(edi) => edi.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Schema(schema) => schema.run(context),
         Command::Demo(demo) => demo.run(context).await,

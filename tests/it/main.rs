@@ -8,6 +8,7 @@ mod connectors;
 mod crash;
 mod distributed;
 mod documents;
+mod edi;
 mod faults;
 mod flows;
 mod guards;
