@@ -3,7 +3,8 @@
 //! A round asks for page after page. While one is being stored the next is asked for: never more than that is held. The cursor
 //! (`poll:<pipeline>`) is the largest value of all items; it is stored with the last page of a round, or with each where the
 //! items come in order, and only once what it leaves behind is stored. What comes again is known by its position: the item's
-//! `id`, or a hash of what the system said of it, so that other content is another message.
+//! `id`, or a hash of what the system said of it, so that other content is another message. What the round before handed over is
+//! not handed over again ([`seen`]).
 //!
 //! A fault of the first page ends the run: the hub says so, rests, and opens the source again. A later page is asked again a few
 //! times first, and so is a call for an item, since a new round would begin with the first page.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::protocols::Arrival;
 
-/// Most that is kept of a round: 1.6 MB. What is beyond is handed over again, and found to be a repeat there.
+/// Most that is kept of a round, in prints of 16 bytes. What is beyond is handed over again, and found to be a repeat there.
 const MOST: usize = 100_000;
 
 type Print = [u8; 16];
@@ -20,7 +20,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Leaves out of a page what the last round handed over; gives how many, and what [`Seen::stored`] is to be told.
+    /// Leaves out of a page what the last round handed over; gives the rest, and what [`Seen::stored`] is to be told of it.
     pub fn sift(&mut self, arrivals: Vec<Arrival>) -> (Vec<Arrival>, Vec<Print>) {
         let mut fresh = Vec::new();
         let left = arrivals.into_iter().filter(|arrival| {
