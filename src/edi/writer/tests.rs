@@ -136,3 +136,21 @@ fn x12_with_groups_and_levels() {
     let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
     assert!(writer.message(&kind("856", "", "004010", "X"), "1", &value(&bad)).is_err());
 }
+
+#[test]
+fn a_ta1_may_stand_alone() {
+    let profile = Profile::x12();
+    let begun = || InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    let line = Line::new("TA1").with("000000042").with("260101").with("1200").with("A").with("000");
+    let mut writer = begun();
+    writer.service(&line).expect("written");
+    let bytes = writer.finish().expect("memory");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.ends_with("~TA1*000000042*260101*1200*A*000~IEA*0*000000007~"), "{text}");
+    assert_eq!(findings(&bytes), Vec::<String>::new());
+    let mut writer = begun();
+    writer.group(GroupHeader { function: "FA".into(), ..GroupHeader::default() }).expect("a good group");
+    assert!(writer.service(&line).is_err());
+    let mut writer = begun();
+    assert!(writer.service(&line.with("a~b")).is_err());
+}
