@@ -178,7 +178,8 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
             record,
             findings: Findings::new(FINDINGS),
         };
-        findings.append(Tree::read(&message, self.library, &profile.policy, FINDINGS).findings);
+        let tree = Tree::read_with(&message, self.library, &profile.policy, FINDINGS, &profile.guide);
+        findings.append(tree.findings);
         (bytes, findings)
     }
 

@@ -89,6 +89,19 @@ fn what_is_forbidden_is_refused() {
 }
 
 #[test]
+fn what_is_written_keeps_to_the_guide() {
+    let mut profile = Profile::edifact();
+    profile.guide.codes.allow("E6063", ["12"]);
+    let text = written(&profile, ORDER).expect("a warning only");
+    assert!(text.contains("QTY+21:1.5"), "{text}");
+    profile.policy = profile.policy.with(Code::Unlisted, crate::edi::findings::Severity::RejectMessage);
+    let found = written(&profile, ORDER).expect_err("refused");
+    assert!(found[0].starts_with("EDI-CODE in message 1 at segment 6 (QTY) element 1 component 1"), "{found:?}");
+    profile.guide.codes.allow("E6063", ["21"]);
+    assert!(written(&profile, ORDER).is_ok());
+}
+
+#[test]
 fn a_refused_message_leaves_the_interchange_whole() {
     let profile = Profile::edifact();
     let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
