@@ -67,15 +67,16 @@ const MOST: usize = 1000;
 
 /// `A`, `E` or `R`.
 fn status(message: &MessageReceipt) -> &'static str {
-    let told = |finding: &Finding| {
-        let code = finding.code;
-        segment_code(code).is_some() || element_code(code, true).is_some() || set_code(code).is_some()
-    };
-    match message.accepted() {
-        false => "R",
-        true if message.findings.iter().any(told) => "E",
-        true => "A",
+    match (message.accepted(), message.noted) {
+        (false, _) => "R",
+        (true, true) => "E",
+        (true, false) => "A",
     }
+}
+
+/// Whether a 997 or 999 has a code for it.
+pub(super) fn tells(code: Code) -> bool {
+    segment_code(code).is_some() || element_code(code, true).is_some() || set_code(code).is_some()
 }
 
 /// The errors of one segment: those of itself each alone, those of its elements together.
