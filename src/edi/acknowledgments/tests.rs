@@ -69,7 +69,7 @@ fn contrl_tells_the_segments_in_error() {
         contrl_of("BGM+220'DTM'UNS+S'", 6),
         "UCI+77+ALPHA:14+BETA:14+7'UCM+1+ORDERS:D:96A:UN+4+29'UCS+3'UCD+13+1'UCS+5'UCD+29+1'"
     );
-    assert_eq!(contrl_of("BGM+220'UNS+S'", 4), "UCI+77+ALPHA:14+BETA:14+7'UCM+1+ORDERS:D:96A:UN+4'UCS+4+13'");
+    assert_eq!(contrl_of("BGM+220'UNS+S'", 4), "UCI+77+ALPHA:14+BETA:14+7'UCM+1+ORDERS:D:96A:UN+4'UCS+2+13'");
 }
 
 #[test]
@@ -137,6 +137,8 @@ fn a_997_tells_sets_segments_and_elements() {
         2,
         "AK1*PO*3~AK2*850*0001~AK5*A~AK2*850*0002~AK3*BEG*2**8~AK4*3**1~AK3*XX1*3**6~AK3*PO1*4**8~AK4*3**5~AK5*R*4*5~AK9*P*2*2*1~",
     );
+    let short = "ST*850*0003~BEG*00*SA*4711**20260101~CTT*1~SE*4*0003~";
+    check(short, 1, "AK1*PO*3~AK2*850*0003~AK3*PO1*3**3~AK5*R*5~AK9*R*1*1*0~");
     check(GOOD, 4, "AK1*PO*3~AK2*850*0001~AK5*A~AK9*E*4*1*1*5~");
 }
 

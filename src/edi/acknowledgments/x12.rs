@@ -2,7 +2,7 @@
 
 use super::{GroupReceipt, MessageReceipt, Receipt};
 use crate::edi::document::Line;
-use crate::edi::findings::{Code, Finding, Severity};
+use crate::edi::findings::{Code, Finding, Place, Severity};
 use crate::message::{Map, Text, Value};
 
 /// The functional acknowledgment of a group, for writing; none where nothing is to be acknowledged. `implementation`: as
@@ -83,8 +83,10 @@ pub(super) fn tells(code: Code) -> bool {
 fn segments(findings: &[&Finding], segment: &str, element: &str, implementation: bool) -> Vec<Value> {
     let mut found = Vec::new();
     let entry = |finding: &Finding, code: &str| {
-        let tag = finding.place.tag;
-        fields(segment, &[tag.as_str(), &finding.place.segment.to_string(), "", code])
+        let Place { tag, segment: number, .. } = finding.place;
+        // A missing segment has the number it would have; CONTRL tells that of the one before.
+        let number = number.saturating_add(u32::from(finding.code == Code::MissingSegment));
+        fields(segment, &[tag.as_str(), &number.to_string(), "", code])
     };
     for finding in findings {
         if let Some(code) = segment_code(finding.code).filter(|_| !finding.place.tag.is_empty()) {

@@ -76,7 +76,10 @@ fn what_is_forbidden_is_refused() {
     };
     check(
         r#"{"BGM":{"E1004":"4711"}}"#,
-        &["EDI-MISSING-SEGMENT in message 1 at segment 3 (DTM)", "EDI-MISSING-SEGMENT in message 1 at segment 3 (UNS)"],
+        &[
+            "EDI-MISSING-SEGMENT in message 1 after segment 2 (DTM)",
+            "EDI-MISSING-SEGMENT in message 1 after segment 2 (UNS)",
+        ],
     );
     check(&ORDER.replace("4711", "Łódź"), &["EDI-CHARSET at segment 2 (BGM) element 2 component 1"]);
     check(&ORDER.replace("E1004", "E9999"), &["EDI-UNKNOWN-FIELD"]);
