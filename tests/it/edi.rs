@@ -136,6 +136,15 @@ fn to_json_and_back_is_the_same() {
 }
 
 #[test]
+fn an_interchange_of_nothing_is_not_written() {
+    let documents = told(&["convert", path(&sample("850.x12"))], 1);
+    let refused = documents.lines().last().expect("two");
+    let output = raccord(&["convert", "-"], refused.as_bytes());
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+    holds(&String::from_utf8_lossy(&output.stderr), &["850 0002, is not written"]);
+}
+
+#[test]
 fn what_is_no_edi_is_said_in_a_sentence() {
     let check = |input: &[u8], expect: &str| {
         for command in ["explain", "convert", "check"] {
