@@ -4,7 +4,6 @@ mod answer;
 mod check;
 mod convert;
 mod explain;
-mod facts;
 
 use std::fs::File;
 use std::io::{Cursor, IsTerminal, Read};
