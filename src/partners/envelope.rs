@@ -69,7 +69,7 @@ impl Envelope {
 }
 
 /// The number after `last`, filled with zeros where it must be, and as it is kept.
-fn next(numbers: &ControlNumbers, dialect: Dialect, last: u64) -> (u64, String) {
+pub(super) fn next(numbers: &ControlNumbers, dialect: Dialect, last: u64) -> (u64, String) {
     let width = numbers.width as usize;
     let largest = 10_u64.checked_pow(numbers.width).map_or(u64::MAX, |past| past - 1);
     let number = if last >= largest { 1 } else { last + 1 };

@@ -15,7 +15,7 @@ use crate::partners::{
     Envelope, EnvelopeCodec, HandOver, InterchangeCodec, Mailbox, Overdue, Partner, Partners, Routes, Take, Waiting,
 };
 use crate::protocols::{SourceSettings, TargetSettings};
-use crate::steps::{StepPlace, Steps};
+use crate::steps::{Place, StepPlace, Steps};
 
 /// The lanes of all partners; `pipelines` are those that take their documents.
 pub(super) fn lanes(
@@ -54,8 +54,8 @@ fn incoming(mailbox: &Mailbox, partners: &Arc<Partners>, routes: &Arc<Routes>) -
         hash.update(partner.revision);
     }
     let on_error = OnError { retry: Vec::new(), then: Then::DeadLetter };
-    Lane { name: mailbox.name.clone(), about, key: &mailbox.name, source, steps, to, on_error, hash }
-        .pipeline(mailbox.span)
+    let (name, key, private) = (mailbox.name.clone(), &mailbox.name, "$.bytes");
+    Lane { name, about, key, source, steps, to, private, on_error, hash }.pipeline(mailbox.span)
 }
 
 fn outgoing(
@@ -95,7 +95,8 @@ fn outgoing(
     let on_error = OnError { retry: partner.retry.clone(), then: Then::DeadLetter };
     let hash = Sha256::new().chain_update(partner.revision);
     let span = partners.mailboxes.first().map(|mailbox| mailbox.span).unwrap_or_default();
-    Some(Lane { name, about, key: &partner.name, source, steps, to, on_error, hash }.pipeline(span))
+    let (key, private) = (&partner.name, "$.content");
+    Some(Lane { name, about, key, source, steps, to, private, on_error, hash }.pipeline(span))
 }
 
 /// What a lane is made of.
