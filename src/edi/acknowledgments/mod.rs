@@ -6,6 +6,7 @@
 //! [`Acknowledgment`] is the other way: what an acknowledgment that came in says of what was sent.
 
 mod edifact;
+mod fates;
 mod read;
 #[cfg(test)]
 mod received;
@@ -22,7 +23,8 @@ use super::syntax::Dialect;
 use super::tree::Tree;
 use crate::message::Text;
 pub use edifact::contrl;
-pub use read::{Acknowledgment, Answered, Fate, Fates, GroupFate, Kind, MessageFate, REASONS, Reason};
+pub use fates::{Acknowledgment, Answered, Fate, Fates, GroupFate, Kind, MessageFate, Reason};
+pub use read::REASONS;
 pub use sentences::List;
 pub use x12::{functional, ta1};
 

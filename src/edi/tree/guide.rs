@@ -34,7 +34,7 @@ pub struct Hint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Codes {
     /// The places and their lists by the last key.
-    lists: HashMap<String, Vec<List>>,
+    lists: HashMap<String, Vec<List>, foldhash::fast::RandomState>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
