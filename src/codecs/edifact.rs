@@ -48,7 +48,7 @@ settings! {
         una: Una = "always",
         /// When writing: what stands behind each segment, for those who read it.
         newline: LineBreak = "none",
-        /// When writing: the interchange is marked as a test.
+        /// When writing: the interchange is marked as a test, even where the document says it is none.
         test: bool = "false",
     }
 }
@@ -101,7 +101,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     writing.service_string = settings.una.service_string();
     writing.interchange("syntax", settings.syntax.clone());
     writing.interchange("version", settings.version.text());
-    writing.interchange("test", settings.test);
+    writing.test = settings.test;
     writing.party("sender", settings.sender.as_ref());
     writing.party("receiver", settings.receiver.as_ref());
     writing.message(settings.message.as_ref(), stated.as_ref(), settings.association.as_ref());

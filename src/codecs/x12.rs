@@ -40,7 +40,7 @@ settings! {
         delimiters: Option<Separators>,
         /// When writing: what stands behind each segment, for those who read it.
         newline: LineBreak = "none",
-        /// When writing: the interchange is marked as a test.
+        /// When writing: the interchange is marked as a test, even where the document says it is none.
         test: bool = "false",
     }
 }
@@ -65,7 +65,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     let mut writing = Writing::new(dialect, policy.clone(), &delimiters);
     writing.charset = settings.charset.map(|charset| charset.0);
     writing.newline = settings.newline.newline();
-    writing.interchange("test", settings.test);
+    writing.test = settings.test;
     writing.party("sender", settings.sender.as_ref());
     writing.party("receiver", settings.receiver.as_ref());
     writing.message(settings.message.as_ref(), stated.as_ref(), settings.association.as_ref());

@@ -203,7 +203,8 @@ impl Around {
         let mut group = facts::group(begun);
         group.remove("number");
         self.group = Some(group);
-        self.header = [&self.begins, begun.record.raw()].concat().into();
+        let begins = if self.assumed && declares(begun.record.raw()) { &[][..] } else { &self.begins };
+        self.header = [begins, begun.record.raw()].concat().into();
         self.group_refused = refusal(codec.decode_code(), "the group", &[&begun.findings]);
     }
 
@@ -230,7 +231,8 @@ impl Around {
         };
         let kept = if whole { message.raw() } else { message.raw().get(..KEPT).unwrap_or(message.raw()) };
         let raw = Bytes::copy_from_slice(kept);
-        let header = if self.assumed && declares(&raw) { Bytes::new() } else { self.header.clone() };
+        let header =
+            if self.assumed && self.group.is_none() && declares(&raw) { Bytes::new() } else { self.header.clone() };
         Record { raw, header, document, place }
     }
 
@@ -270,7 +272,7 @@ fn end_record(codec: &EdiCodec, judged: Judged, trailer: &Trailer, what: &str) -
     Some(lost(trailer.record.raw(), fault))
 }
 
-/// A message outside any interchange may begin with a UNA.
+/// What stands outside any interchange may begin with a UNA of its own.
 fn declares(raw: &[u8]) -> bool {
     raw.trim_ascii_start().starts_with(b"UNA")
 }

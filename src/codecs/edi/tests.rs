@@ -105,6 +105,27 @@ fn what_is_not_of_the_format_is_told() {
 }
 
 #[test]
+fn a_reading_goes_on_with_what_it_had() {
+    // Counts and references of what was read before are those of the whole, wherever it goes on (`records` tries each place).
+    let yaml = "{ format: edifact, edifact: { findings: { EDI-REPEATED-REFERENCE: reject_message, EDI-GROUP-COUNT: reject_message, \
+                EDI-INTERCHANGE-COUNT: reject_message, EDI-NO-END: warn } } }";
+    let cut = order("4").split("UNT").next().unwrap_or_default().to_owned();
+    let group = format!("UNG+ORDERS+A+B+260105:0930+1+UN+D:96A'{}{cut}{}UNE+5+1'", order("1"), order("1"));
+    let said = told(yaml, format!("{UNB}{group}UNZ+2+IC1'\n{UNB}{}UNZ+3+IC1'", order("1")));
+    let starts = [
+        "ORDERS 1: 1",
+        "ORDERS 4: ",
+        "ORDERS 1: DECODE-EDIFACT: EDI-REPEATED-REFERENCE",
+        "the end of a group, segment",
+        "the end of the interchange",
+        "ORDERS 1: 1",
+        "the end of the interchange",
+    ];
+    let fits = |(said, start): (&String, &&str)| said.starts_with(*start);
+    assert!(said.len() == starts.len() && said.iter().zip(&starts).all(fits), "{said:#?}");
+}
+
+#[test]
 fn a_message_over_the_limit_is_passed_over() {
     let long = order("2").replace("UNS+S'", &format!("{}UNS+S'", "FTX+AAI+++x'".repeat(1000)));
     let yaml = "{ format: edifact, edifact: { max_message: 8KB } }";
@@ -159,6 +180,7 @@ fn a_document_is_written_as_an_interchange() {
     let other = DOCUMENT.replace(r#""time":"0930""#, r#""time":"0930","receiver":{"id":"9"},"test":true"#);
     let expect = interchange(&[ORDER]).replace("5412345000006:14", "9").replace("IC1'UNH", "IC1++++++1'UNH");
     encodes(WRITES, &other, &expect);
+    encodes(&with("test: true"), &other.replace(r#""test":true"#, r#""test":false"#), &expect);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub struct Writing {
     pub policy: Policy,
     pub newline: Newline,
     pub service_string: ServiceString,
+    /// Whatever the document says: what is tried out never goes out as the real thing.
+    pub test: bool,
     interchange: Map,
     message: Map,
 }
@@ -51,12 +53,13 @@ impl Writing {
             policy,
             newline: Newline::None,
             service_string: ServiceString::Always,
+            test: false,
             interchange,
             message: Map::new(),
         }
     }
 
-    /// Something that the interchange says where the document does not: `syntax`, `test`.
+    /// Something that the interchange says where the document does not: `syntax`.
     pub fn interchange(&mut self, name: &'static str, value: impl Into<Value>) {
         self.interchange.insert(name, value);
     }
@@ -135,6 +138,9 @@ impl Writing {
             fill(&mut interchange, &[("version", version.unwrap_or("00401"))].into_iter().collect());
         }
         fill(&mut interchange, &self.interchange);
+        if self.test {
+            interchange.insert("test", true);
+        }
         let group = (self.dialect == Dialect::X12).then(|| Writing::group(part("group"), &interchange, &message));
         let mut out = Map::new();
         match group {
