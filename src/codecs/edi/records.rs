@@ -10,7 +10,7 @@ use crate::edi::directory::Library;
 use crate::edi::document::document;
 use crate::edi::facts;
 use crate::edi::reader::{Event, Group, Interchange, Message, Notation, Reader, Trailer};
-use crate::edi::syntax::Dialect;
+use crate::edi::syntax::{Delimiters, Dialect};
 use crate::edi::tree::Tree;
 use crate::message::{Fault, Map, Value};
 
@@ -190,7 +190,10 @@ impl Around {
             Some(Fault::refuse(codec.decode_code(), format!("this is {name}: `format: {name}` reads it")).at("line 1"))
         };
         self.begins = match (begun.stated, dialect) {
-            (false, Dialect::Edifact) => begun.notation.delimiters.service_string().to_vec(),
+            // Those before it may have declared others.
+            (false, Dialect::Edifact) if begun.notation.delimiters != Delimiters::EDIFACT => {
+                begun.notation.delimiters.service_string().to_vec()
+            }
             _ => begun.record.raw().to_vec(),
         };
         let header = Bytes::copy_from_slice(&self.begins);
@@ -274,7 +277,8 @@ fn end_record(codec: &EdiCodec, judged: Judged, trailer: &Trailer, what: &str) -
 
 /// What stands outside any interchange may begin with a UNA of its own.
 fn declares(raw: &[u8]) -> bool {
-    raw.trim_ascii_start().starts_with(b"UNA")
+    let tag = raw.iter().position(u8::is_ascii_alphabetic).and_then(|at| raw.get(at..));
+    tag.is_some_and(|tag| tag.starts_with(b"UNA"))
 }
 
 /// Bytes that are no message.
