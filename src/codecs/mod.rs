@@ -4,11 +4,14 @@
 
 mod charset;
 mod csv;
+mod edi;
+mod edifact;
 mod fixed;
 mod json;
 mod lines;
 mod ndjson;
 mod stream;
+mod x12;
 mod xml;
 
 use std::io::Read;
@@ -25,7 +28,7 @@ pub use stream::{LineEnd, MessageIs};
 pub use xml::{Namespaces, xml_documents};
 
 /// The formats a pipeline can name.
-pub static ALL: &[CodecKind] = &[json::KIND, ndjson::KIND, csv::KIND, fixed::KIND, xml::KIND];
+pub static ALL: &[CodecKind] = &[json::KIND, ndjson::KIND, csv::KIND, fixed::KIND, xml::KIND, edifact::KIND, x12::KIND];
 
 /// A codec with its settings: reads and writes one format.
 ///

@@ -50,6 +50,13 @@ impl Delimiters {
             || Some(byte) == self.release
     }
 
+    /// The UNA that declares them.
+    pub fn service_string(&self) -> [u8; 9] {
+        let Delimiters { element, component, repetition, release, segment, decimal } = *self;
+        let (release, repetition) = (release.unwrap_or(b' '), repetition.unwrap_or(b' '));
+        [b'U', b'N', b'A', component, element, decimal, release, repetition, segment]
+    }
+
     /// Why these delimiters cannot work: two that are equal, or one that is a letter or digit.
     pub fn fault(&self) -> Option<String> {
         let named = [
