@@ -14,6 +14,7 @@ pub mod queue;
 pub mod store;
 pub mod protocols;
 pub mod connectors;
+pub mod partners;
 pub mod pipelines;
 pub mod hub;
 pub mod cli;

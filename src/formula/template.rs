@@ -49,6 +49,11 @@ impl Template {
         Template(Arc::new(Part::Constant(value)))
     }
 
+    /// A template that writes what stands at a path; `None` where the text is none.
+    pub fn path(text: &str) -> Option<Template> {
+        Some(Template(Arc::new(Part::Path(Path::parse(text).ok()?))))
+    }
+
     /// The value it writes whatever the message; `None` where that depends.
     pub fn as_constant(&self) -> Option<&Value> {
         match &*self.0 {

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::process::{Routed, Work, decode, process, remembered};
-use super::{Configuration, Pipeline};
+use super::process::{Routed, Work, document, process, remembered};
+use super::{Configuration, Destination, Pipeline};
 use crate::codecs::Codec;
 use crate::config::{Data, Files, Problem, Reader, Setting, Shape, choice, settings};
 use crate::formula::{Meta, Scope, Tables};
@@ -131,7 +131,7 @@ async fn run_case(configuration: &Configuration, pipeline: &Arc<Pipeline>, folde
         Ok(time) => time,
         Err(error) => return vec![format!("`at: {}` is not a time: {error}", case.at)],
     };
-    let given = match given(configuration, pipeline, folder, case) {
+    let given = match given(configuration, pipeline, folder, case, time) {
         Ok(given) => given,
         Err(said) => return vec![said],
     };
@@ -150,7 +150,13 @@ async fn run_case(configuration: &Configuration, pipeline: &Arc<Pipeline>, folde
 /// One message, or each record of a file.
 type Given = Vec<Result<Value, Fault>>;
 
-fn given(configuration: &Configuration, pipeline: &Pipeline, folder: &Path, case: &Case) -> Result<Given, String> {
+fn given(
+    configuration: &Configuration,
+    pipeline: &Pipeline,
+    folder: &Path,
+    case: &Case,
+    time: Timestamp,
+) -> Result<Given, String> {
     let Some(name) = case.given.0.as_text() else { return Ok(vec![Ok(case.given.0.clone())]) };
     let places = ["cases", "samples", "."].map(|place| configuration.folder.join(folder).join(place).join(name));
     let Some(path) = places.iter().find(|path| path.is_file()) else {
@@ -166,7 +172,7 @@ fn given(configuration: &Configuration, pipeline: &Pipeline, folder: &Path, case
         }
         return Ok(given);
     }
-    Ok(vec![decode(pipeline, &bytes, 0)])
+    Ok(vec![document(pipeline, &bytes, (MessageId::derive(&[pipeline.name.as_bytes()]), time))])
 }
 
 /// What came out: per destination the documents, `dead` the faults, `reply` the answer.
@@ -179,8 +185,10 @@ async fn run(
     world: &CaseWorld<'_>,
 ) -> Map {
     let headers = case.headers.as_ref().and_then(|data| data.0.as_map().cloned()).unwrap_or_default();
-    let targets: Vec<Arc<dyn Target>> =
-        pipeline.destinations.iter().map(|to| Arc::new(EncodeOnly(to.codec.clone())) as Arc<dyn Target>).collect();
+    let stand_in = |to: &Arc<Destination>| {
+        to.target.rehearse().unwrap_or_else(|| Arc::new(EncodeOnly(to.codec.clone())) as Arc<dyn Target>)
+    };
+    let targets: Vec<Arc<dyn Target>> = pipeline.destinations.iter().map(stand_in).collect();
     let mut actual: BTreeMap<Text, Vec<Value>> = BTreeMap::new();
     let mut reply = None;
     let mut work: Vec<(usize, Result<Value, Fault>)> = given.into_iter().map(|given| (0, given)).collect();
@@ -212,7 +220,13 @@ async fn run(
                     {
                         actual.entry("remembered".into()).or_default().push(row);
                     }
-                    let out: Map = [("document", routed.document)].into_iter().collect();
+                    let mut out: Map = [("document", routed.document)].into_iter().collect();
+                    // To a partner: whom, and the message it becomes.
+                    for key in ["partner", "message"] {
+                        if let Some(value) = routed.prepared.address.get(key) {
+                            out.insert(key, value.clone());
+                        }
+                    }
                     actual.entry(routed.destination.name.clone()).or_default().push(out.into());
                 }
                 for (destination, fault) in processed.failed {
@@ -394,7 +408,7 @@ impl<'c> CaseWorld<'c> {
                     state.groups.insert(group, Group { window: window + 1, ..Group::default() });
                     closed.push((next, Ok(document)));
                 }
-                Effect::Log { .. } => {}
+                Effect::Log { .. } | Effect::Track { .. } | Effect::Exchange { .. } => {}
             }
         }
         closed
@@ -447,8 +461,12 @@ to: { out: { protocol: file, folder: out, name: x.json, format: json } }
         let mut reader = Reader::new(&files, &environment);
         let operations = [("product.find".into(), true)].into_iter().collect();
         let connections = ConnectionNames([("erp".into(), operations)].into_iter().collect());
-        let names =
-            Names { tables: &TableNames::default(), connections: &connections, connectors: &Connectors::default() };
+        let names = Names {
+            tables: &TableNames::default(),
+            connections: &connections,
+            connectors: &Connectors::default(),
+            partners: &Arc::default(),
+        };
         let node = |text: &str| {
             let file = files.add("x.yaml", text);
             parse(file, &files.text(file), &mut Vec::new()).expect("this is YAML")

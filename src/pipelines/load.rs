@@ -7,10 +7,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::Pipeline;
+use super::lanes::lanes;
 use super::spec::Names;
 use crate::config::{Environment, FileId, Files, HubSettings, MAX_BYTES, Node, Problem, Reader, Severity, Span, parse};
 use crate::connectors::{self, Connectors};
 use crate::message::Text;
+use crate::partners::{self, Partners};
 use crate::steps::{ConnectionNames, CsvTables, read_tables};
 
 /// Everything a hub's folder says.
@@ -19,6 +21,8 @@ pub struct Configuration {
     pub hub: HubSettings,
     pub tables: Arc<CsvTables>,
     pub connectors: Arc<Connectors>,
+    pub partners: Arc<Partners>,
+    /// Those of `pipelines/`, and the lanes of the partners.
     pub pipelines: BTreeMap<Text, Arc<Pipeline>>,
 }
 
@@ -61,16 +65,18 @@ pub fn load(folder: &Path, environment: &Environment) -> Loaded {
     let hub = read_hub(folder, &mut reader);
     let (tables, names) = read_tables(folder, &mut reader);
     reader.tables = Some(names.files.clone());
+    let tables = Arc::new(tables);
     let connectors = connectors::load(folder, &mut reader);
     let connections = connection_names(&connectors);
-    let known = Names { tables: &names, connections: &connections, connectors: &connectors };
+    let partners = Arc::new(partners::load(folder, tables.clone(), &mut reader));
+    let known = Names { tables: &names, connections: &connections, connectors: &connectors, partners: &partners };
     let pipelines = read_pipelines(folder, &mut reader, known);
     let failed = reader.has_errors();
     let problems = std::mem::take(&mut reader.problems);
     let configuration = match (hub, pipelines) {
         (Some(hub), Some(pipelines)) if !failed => {
-            let (tables, connectors) = (Arc::new(tables), Arc::new(connectors));
-            Some(Configuration { folder: folder.to_owned(), hub, tables, connectors, pipelines })
+            let connectors = Arc::new(connectors);
+            Some(Configuration { folder: folder.to_owned(), hub, tables, connectors, partners, pipelines })
         }
         _ => None,
     };
@@ -128,6 +134,7 @@ fn read_pipelines(folder: &Path, reader: &mut Reader<'_>, names: Names<'_>) -> O
             None => whole = false,
         }
     }
+    pipelines.extend(lanes(&pipelines, names, reader).into_iter().map(|lane| (lane.name.clone(), Arc::new(lane))));
     check_between(&pipelines, reader);
     whole.then_some(pipelines)
 }

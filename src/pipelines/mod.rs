@@ -12,6 +12,7 @@ mod decide;
 mod delivery;
 mod direct;
 mod intake;
+mod lanes;
 mod load;
 mod mask;
 mod memory;

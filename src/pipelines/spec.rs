@@ -10,6 +10,7 @@ use crate::config::{Field, MapReader, Node, Reader, Setting, Settings, Shape, Sp
 use crate::connectors::{self, Connectors};
 use crate::formula::Template;
 use crate::message::{Text, Value};
+use crate::partners::{self, EnvelopeCodec, Partners, Taken};
 use crate::protocols::{self, SourceSettings, TargetSettings};
 use crate::queue::Sharing;
 use crate::steps::{self, ConnectionNames, Place as DocumentPlace, RowTemplate, StepPlace, Steps, TableNames};
@@ -22,6 +23,8 @@ pub struct Pipeline {
     pub owner: Option<Text>,
     pub source: Arc<dyn SourceSettings>,
     pub codec: Arc<dyn Codec>,
+    /// The document of partners it takes.
+    pub takes: Option<Taken>,
     /// Where `from` stands, for problems between pipelines.
     pub source_span: Span,
     /// What people search for.
@@ -72,6 +75,16 @@ impl Track {
         let mut is_private = false;
         value.paths(&mut |path| is_private |= private.iter().any(|place| within(path.text(), place.text())));
         Track { name, value, private: is_private }
+    }
+}
+
+impl Track {
+    /// What is known of every message of a partner.
+    fn of_partner() -> impl Iterator<Item = Track> {
+        ["partner", "interchange"].into_iter().filter_map(|name| {
+            let value = Template::path(&format!("$headers.{name}?"))?;
+            Some(Track { name: name.into(), value, private: false })
+        })
     }
 }
 
@@ -226,7 +239,7 @@ pub fn shape() -> Shape {
 
 fn source_shape() -> Shape {
     let wire = protocols::source_shape(&codecs::format_fields());
-    Shape::Either(vec![wire, Shape::Struct(connectors::source_shape())])
+    Shape::Either(vec![wire, Shape::Struct(connectors::source_shape()), Shape::Struct(partners::source_shape())])
 }
 
 fn destinations_shape() -> Shape {
@@ -242,8 +255,9 @@ fn destination_shape() -> Shape {
                  the message has been delivered.";
     let remember = Field { name: "remember", about, shape: RowTemplate::shape, default: None, required: false };
     let connected = connectors::target_shape().and(fields.iter().cloned().chain([remember]).collect());
+    let partner = partners::target_shape().and(fields.clone());
     fields.extend(codecs::format_fields());
-    Shape::Either(vec![protocols::target_shape(&fields), Shape::Struct(connected)])
+    Shape::Either(vec![protocols::target_shape(&fields), Shape::Struct(connected), Shape::Struct(partner)])
 }
 
 impl Pipeline {
@@ -258,7 +272,7 @@ impl Pipeline {
         let mut map = reader.map(node)?;
         let head: Option<PipelineHead> = map.flat(reader);
         let from = match map.node("from") {
-            Some(from) => read_source(from, reader, names.connectors),
+            Some(from) => read_source(from, reader, names),
             None => {
                 reader
                     .error(map.span.part(0, 1), "`from` is missing")
@@ -284,23 +298,32 @@ impl Pipeline {
         let head = head?;
         check_identity(reader, stated, &head);
         check_ends(reader, span, &head, to, destinations.as_deref());
-        check_replies(reader, from_span, &head, from.as_ref().map(|(source, _)| source), steps.as_ref());
+        check_replies(reader, from_span, &head, from.as_ref().map(|from| &from.source), steps.as_ref());
         warn(reader, span, &head, destinations.as_deref());
         warn_of_calls(reader, span, &head, steps.as_ref());
-        let (source, codec) = from?;
+        let From { source, codec, takes } = from?;
+        let mut track: Vec<Track> = head
+            .track
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| Track::new(name, value, &head.private))
+            .collect();
+        if takes.is_some() {
+            track.extend(
+                Track::of_partner()
+                    .filter(|own| !track.iter().any(|stated| stated.name == own.name))
+                    .collect::<Vec<_>>(),
+            );
+        }
         Some(Pipeline {
             name: name.into(),
             about: head.about,
             owner: head.owner,
             source,
             codec,
+            takes,
             source_span: from_span,
-            track: head
-                .track
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(name, value)| Track::new(name, value, &head.private))
-                .collect(),
+            track,
             order_by: head.order_by.unwrap_or(OrderBy::None),
             repeats_considered: head.dedupe.is_some(),
             dedupe: match head.dedupe {
@@ -337,6 +360,14 @@ impl Pipeline {
         [&self.steps].into_iter().chain(self.destinations.iter().map(|to| &to.steps))
     }
 
+    /// The key of every message, where that is the same: in a partner's lane.
+    pub fn only_key(&self) -> Option<Text> {
+        match &self.order_by {
+            OrderBy::Value(by) => by.as_constant().and_then(Value::plain),
+            OrderBy::None => None,
+        }
+    }
+
     /// Whether each record of an input (a row of a file) is a message of its own.
     pub fn takes_records(&self) -> bool {
         self.source.resumes() && self.codec.records(Box::new(std::io::empty())).is_some()
@@ -362,6 +393,7 @@ pub struct Names<'a> {
     pub tables: &'a TableNames,
     pub connections: &'a ConnectionNames,
     pub connectors: &'a Connectors,
+    pub partners: &'a Arc<Partners>,
 }
 
 impl<'a> Names<'a> {
@@ -378,21 +410,31 @@ struct Place<'a> {
     defaults: &'a OnError,
 }
 
-fn read_source(
-    node: &Node,
-    reader: &mut Reader<'_>,
-    connectors: &Connectors,
-) -> Option<(Arc<dyn SourceSettings>, Arc<dyn Codec>)> {
+/// Where messages come from.
+struct From {
+    source: Arc<dyn SourceSettings>,
+    codec: Arc<dyn Codec>,
+    takes: Option<Taken>,
+}
+
+fn read_source(node: &Node, reader: &mut Reader<'_>, names: Names<'_>) -> Option<From> {
     let mut map = reader.map(node)?;
     if map.node("connection").is_some() {
-        let source = connectors.read_source(&mut map, reader);
+        let source = names.connectors.read_source(&mut map, reader);
         map.finish(reader);
-        return Some((source?, codecs::json_documents()));
+        return Some(From { source: source?, codec: codecs::json_documents(), takes: None });
+    }
+    if map.node("partner").is_some() {
+        let source = names.partners.read_source(&mut map, reader);
+        map.finish(reader);
+        let (source, codec) = source?;
+        let takes = Some(source.taken.clone());
+        return Some(From { source, codec, takes });
     }
     let source = protocols::read_source(&mut map, reader);
     let codec = codecs::read_format(&mut map, reader);
     map.finish(reader);
-    Some((source?, codec?))
+    Some(From { source: source?, codec: codec?, takes: None })
 }
 
 fn read_destinations(node: &Node, reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Vec<Arc<Destination>>> {
@@ -417,9 +459,13 @@ fn read_destination(name: &Text, node: &Node, reader: &mut Reader<'_>, place: &P
         Some(node) => Steps::read(node, reader, &steps_place),
         None => Some(Steps::default()),
     };
-    let (target, codec) = match map.node("connection") {
-        Some(_) => (place.names.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
-        None => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
+    let (target, codec) = match (map.node("connection"), map.node("partner")) {
+        (Some(_), _) => (place.names.connectors.read_target(&mut map, reader), Some(codecs::json_documents())),
+        (None, Some(_)) => {
+            let codec: Arc<dyn Codec> = Arc::new(EnvelopeCodec);
+            (place.names.partners.read_target(&mut map, reader), Some(codec))
+        }
+        (None, None) => (protocols::read_target(&mut map, reader), codecs::read_format(&mut map, reader)),
     };
     let remember = match map.node("remember") {
         Some(node) => Some(read_remember(node, map.node("connection").is_some(), reader, place.names.tables)?),

@@ -243,17 +243,25 @@ impl Stage {
         // The last member closes the group it joins.
         let joins = |effect: &Effect| matches!(effect, Effect::Join { .. } | Effect::Close { .. });
         let joined = processed.effects.iter().any(joins);
+        // Known by now only: the journal finds the message by it.
+        let track = |effect: &Effect| match effect {
+            Effect::Track { name, value } => Some((name.clone(), value.clone())),
+            _ => None,
+        };
+        let mut track: Vec<(Text, Text)> = processed.effects.iter().filter_map(track).collect();
         if processed.routed.is_empty() && processed.failed.is_empty() {
             let event = if joined { Event::Joined } else { Event::Filtered };
             if !joined {
                 self.metrics.filtered.inc();
             }
-            settlement.hops.push(self.hop(entry, entry.message, event, None, None, now));
+            let hop = self.hop(entry, entry.message, event, None, None, now);
+            settlement.hops.push(Hop { track: std::mem::take(&mut track), ..hop });
         }
         for routed in processed.routed {
             let to = &routed.destination;
             let id = entry.message.child(&to.name, routed.index);
-            settlement.hops.push(self.hop(entry, id, Event::Routed, Some(to.name.clone()), None, now));
+            let hop = self.hop(entry, id, Event::Routed, Some(to.name.clone()), None, now);
+            settlement.hops.push(Hop { track: std::mem::take(&mut track), ..hop });
             settlement.outputs.push(NewEntry {
                 queue: to.queue.clone(),
                 message: id,
@@ -277,9 +285,10 @@ impl Stage {
 
     fn effect(&self, entry: &NewEntry, index: usize, effect: Effect, settlement: &mut Settlement) {
         match effect {
-            Effect::Remember { table, key, row, until } => {
-                self.pending.remember(&table, &key, &row, entry.time);
-                settlement.rows.push(RowWrite { table, key, row, time: entry.time, until: Some(until) });
+            Effect::Remember { table, key, row, until, time } => {
+                let time = time.unwrap_or(entry.time);
+                self.pending.remember(&table, &key, &row, time);
+                settlement.rows.push(RowWrite { table, key, row, time, until: Some(until) });
             }
             Effect::Join { group, member, closes } => {
                 self.pending.join(&group, &member, entry.time);
@@ -291,6 +300,16 @@ impl Stage {
                 self.close(group, window, document, entry.time, entry.key.clone(), settlement);
             }
             Effect::Log { text } => info!(message = %entry.message, "{text}"),
+            Effect::Track { .. } => {}
+            Effect::Exchange { partner, document, state, note } => {
+                self.works.metrics.exchanged(&partner, &document, &state);
+                match state.as_str() {
+                    "rejected" | "overdue" | "gap" => {
+                        warn!(message = %entry.message, %partner, %document, "{state}: {note}")
+                    }
+                    _ => info!(message = %entry.message, %partner, %document, "{state}: {note}"),
+                }
+            }
         }
     }
 
@@ -346,7 +365,8 @@ impl Stage {
             }
             let document: Map =
                 [("key", Value::from(key.key.clone())), ("items", Value::List(group.members))].into_iter().collect();
-            self.close(key, group.window, document.into(), group.opened.unwrap_or(now), None, settlement);
+            let opened = group.opened.unwrap_or(now);
+            self.close(key, group.window, document.into(), opened, self.pipeline.only_key(), settlement);
         }
         Ok(())
     }

@@ -214,6 +214,11 @@ pub trait TargetSettings: Send + Sync + std::fmt::Debug {
     /// `name` (`web-order.to.erp`) names it in logs.
     fn open(&self, name: &str, codec: Arc<dyn Codec>, surroundings: &Surroundings) -> Result<Arc<dyn Target>, Fault>;
 
+    /// The target as cases see it: it prepares, and delivers nothing. `None` where that takes no more than the codec.
+    fn rehearse(&self) -> Option<Arc<dyn Target>> {
+        None
+    }
+
     /// The pipeline of this hub it hands messages to, so that `check` can tell where there is none.
     fn hands_to(&self) -> Option<&str> {
         None

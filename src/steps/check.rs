@@ -200,7 +200,7 @@ fn lines(outcome: &Outcome) -> String {
 
 fn line(effect: &Effect) -> String {
     match effect {
-        Effect::Remember { table, key, row, until } => {
+        Effect::Remember { table, key, row, until, .. } => {
             format!("remember {table} {key} {} until {until}", Value::Map(row.clone()))
         }
         Effect::Join { group, member, closes } => {
@@ -211,6 +211,8 @@ fn line(effect: &Effect) -> String {
             format!("close {} {} {} {window} {document}", group.pipeline, group.step, group.key)
         }
         Effect::Log { text } => format!("log {text}"),
+        Effect::Track { name, value } => format!("track {name} {value}"),
+        Effect::Exchange { partner, document, state, .. } => format!("exchange {partner} {document} {state}"),
     }
 }
 

@@ -209,14 +209,18 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Writes a row into a durable table, over the row with the same `key` ([`key_text`] of its key columns), for as long
-    /// as the table keeps rows.
-    Remember { table: Text, key: Text, row: Map, until: Timestamp },
+    /// as the table keeps rows. It is as new as the message, unless `time` says how new.
+    Remember { table: Text, key: Text, row: Map, until: Timestamp, time: Option<Timestamp> },
     /// Adds a member to a group, which closes by itself at `closes`.
     Join { group: GroupKey, member: Value, closes: Option<Timestamp> },
     /// Closes a group: its members, with `last`, go on after the step as one document.
     Close { group: GroupKey, window: u64, document: Value },
     /// A line in the log.
     Log { text: String },
+    /// A value people will search for, where it is only known by now: `interchange` → `00042`.
+    Track { name: Text, value: Text },
+    /// What became of a document that is exchanged with a partner.
+    Exchange { partner: Text, document: Text, state: Text, note: Text },
 }
 
 /// What steps make of a message.

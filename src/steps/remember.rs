@@ -138,7 +138,7 @@ impl Step for Remember {
         out: &mut Outcome,
     ) -> Result<(), Fault> {
         let Row { table, key, row, until } = self.0.render(&context.scope(&document), context.time)?;
-        out.effects.push(Effect::Remember { table, key, row, until });
+        out.effects.push(Effect::Remember { table, key, row, until, time: None });
         out.push(document)
     }
 }

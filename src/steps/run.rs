@@ -29,6 +29,16 @@ pub(super) struct Placed {
 }
 
 impl Steps {
+    /// Steps of the hub's own, which no pipeline names: verb and step, in order. They stand behind those of `self`.
+    #[must_use]
+    pub fn with(mut self, steps: Vec<(&'static str, Box<dyn Step>)>) -> Steps {
+        for (verb, step) in steps {
+            let place = format!("steps[{}]", self.0.len());
+            self.0.push(Placed { verb, when: None, step, label: format!("{place} {verb}"), place: place.into() });
+        }
+        self
+    }
+
     /// Runs the steps from number `from` (0 for a message that comes in; [`Steps::after`] for a closed group).
     ///
     /// # Errors
@@ -194,7 +204,7 @@ impl Known {
                         *held = Group { window: window + 1, ..Group::default() };
                     }
                 }
-                Effect::Log { .. } => {}
+                Effect::Log { .. } | Effect::Track { .. } | Effect::Exchange { .. } => {}
             }
         }
     }

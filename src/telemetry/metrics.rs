@@ -23,6 +23,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     dead_letters: IntGaugeVec,
     dead_letters_total: IntCounterVec,
+    exchanged: IntCounterVec,
     up: IntGaugeVec,
     reloads: IntCounterVec,
     partitions_held: IntGaugeVec,
@@ -123,6 +124,14 @@ impl Default for Metrics {
             dead_letters: add(
                 &registry,
                 gauge("raccord_dead_letters", "Dead letters that wait for a person.", &["pipeline"]),
+            ),
+            exchanged: add(
+                &registry,
+                counter(
+                    "raccord_partner_documents_total",
+                    "Documents exchanged with partners by what became of them.",
+                    &["partner", "document", "state"],
+                ),
             ),
             dead_letters_total: add(
                 &registry,
@@ -227,6 +236,11 @@ impl Metrics {
             seconds: self.delivery_seconds.with_label_values(&[pipeline, destination]),
             up: self.up.with_label_values(&[pipeline, destination]),
         }
+    }
+
+    /// One more document exchanged with a partner.
+    pub fn exchanged(&self, partner: &str, document: &str, state: &str) {
+        self.exchanged.with_label_values(&[partner, document, state]).inc();
     }
 
     pub fn broker(&self) -> BrokerMetrics {

@@ -116,6 +116,7 @@ fn segment(number: u32, findings: &[&Finding]) -> Option<Value> {
 /// The syntax error as 0085 codes it.
 fn code(code: Code) -> Option<&'static str> {
     Some(match code {
+        Code::Unlisted => "12",
         Code::MissingElement | Code::MissingSegment | Code::NoEnd | Code::NoTrailer | Code::Envelope => "13",
         Code::UnknownSegment | Code::Order | Code::Tag => "15",
         Code::UnknownMessage => "17",

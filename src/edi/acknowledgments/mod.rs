@@ -2,8 +2,14 @@
 //!
 //! [`Receipt`] collects what was read; it is handed each event, and each tree. What it gives are documents for
 //! [`InterchangeWriter`](super::writer::InterchangeWriter). An acknowledgment is never acknowledged.
+//!
+//! [`Acknowledgment`] is the other way: what an acknowledgment that came in says of what was sent.
 
 mod edifact;
+mod read;
+#[cfg(test)]
+mod received;
+mod sentences;
 #[cfg(test)]
 mod tests;
 mod x12;
@@ -12,6 +18,8 @@ use super::findings::{Code, Finding, Severity};
 use super::reader::{Event, Group, Interchange, MessageType};
 use super::tree::Tree;
 pub use edifact::contrl;
+pub use read::{Acknowledgment, Answered, Fate, GroupFate, Kind, MessageFate, REASONS, Reason};
+pub use sentences::List;
 pub use x12::{functional, ta1};
 
 /// What became of an interchange.

@@ -181,6 +181,9 @@ fn element_code(code: Code, implementation: bool) -> Option<&'static str> {
         Code::TooShort => "4",
         Code::TooLong => "5",
         Code::Type => "6",
+        // The list is that of a guideline: a code may be good and not in use.
+        Code::Unlisted if implementation => "I6",
+        Code::Unlisted => "7",
         _ => return None,
     })
 }

@@ -102,6 +102,8 @@ codes! {
     TooLong = "EDI-TOO-LONG", Warn;
     /// A value shorter than the definition allows.
     TooShort = "EDI-TOO-SHORT", Warn;
+    /// A code that is not in the list of its place.
+    Unlisted = "EDI-CODE", Warn;
     /// A hierarchical level that names no parent of its message.
     Hierarchy = "EDI-HIERARCHY", Warn;
     /// A field of a document that the definition does not have.

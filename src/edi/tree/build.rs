@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::check::check;
-use super::{Branch, Hint, NONE, Tree};
+use super::{Branch, Guide, NONE, Tree};
 use crate::edi::directory::{Definition, Found, Node};
 use crate::edi::findings::{Code, Findings, Place, Policy};
 use crate::edi::reader::Message;
@@ -27,7 +27,7 @@ struct Frame {
 pub(super) struct Builder<'a, 'p> {
     tree: Tree<'a>,
     policy: &'p Policy,
-    hints: &'p [Hint],
+    guide: &'p Guide,
     frames: Vec<Frame>,
     counts: Vec<u32>,
     /// Hierarchical levels by their id: the branch, and how deep it is.
@@ -50,14 +50,14 @@ impl<'a, 'p> Builder<'a, 'p> {
         message: &'a Message,
         found: Option<Found<'a>>,
         policy: &'p Policy,
-        hints: &'p [Hint],
+        guide: &'p Guide,
         findings: Findings,
     ) -> Builder<'a, 'p> {
         let root = Branch { node: 0, segment: 0, group: true, first: NONE, last: NONE, next: NONE };
         let mut branches = Vec::with_capacity(message.record.len() * 3 / 2 + 1);
         branches.push(root);
         let tree = Tree { message, found, branches, findings };
-        Builder { tree, policy, hints, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
+        Builder { tree, policy, guide, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
     }
 
     pub fn build(mut self) -> Tree<'a> {
@@ -79,7 +79,11 @@ impl<'a, 'p> Builder<'a, 'p> {
             };
             let node = self.put(definition, frame, child, index, fit);
             if let (Some(segment), Some(def)) = (self.tree.message.record.get(index), directory.segment(node)) {
-                check(self.tree.message, index, &segment, def, self.policy, &mut self.tree.findings);
+                let (message, findings) = (self.tree.message, &mut self.tree.findings);
+                check(message, index, &segment, def, self.policy, findings);
+                if !self.guide.codes.is_empty() {
+                    self.guide.codes.check(message, index, &segment, def, self.policy, findings);
+                }
             }
         }
         while !self.frames.is_empty() {
@@ -96,7 +100,7 @@ impl<'a, 'p> Builder<'a, 'p> {
             let from = frame.at as usize;
             for (child, node) in children.iter().enumerate().skip(from) {
                 let fits = node.tag == tag && (!room || self.counts[frame.counts + child] < node.max);
-                if fits && (self.hints.is_empty() || self.hinted(definition, node, index)) {
+                if fits && (self.guide.hints.is_empty() || self.hinted(definition, node, index)) {
                     return Some((number, child as u32));
                 }
             }
@@ -108,7 +112,7 @@ impl<'a, 'p> Builder<'a, 'p> {
     fn hinted(&self, definition: &Definition, node: &Node, index: usize) -> bool {
         let message = self.tree.message;
         let Some(segment) = message.record.get(index) else { return true };
-        self.hints.iter().filter(|hint| is_at(definition, node, &hint.place)).all(|hint| {
+        self.guide.hints.iter().filter(|hint| is_at(definition, node, &hint.place)).all(|hint| {
             let value = message.notation.value(&segment, hint.element, hint.component);
             hint.values.iter().any(|wanted| *wanted == *value)
         })

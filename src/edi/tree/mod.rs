@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod guide;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use super::directory::{Definition, Found, Library, Node};
 use super::findings::{Code, Findings, Policy};
 use super::reader::Message;
 use super::syntax::Segment;
+pub use guide::{Codes, Guide, Hint};
 
 /// A message in the shape of its definition.
 #[derive(Debug)]
@@ -36,18 +38,6 @@ struct Branch {
 
 const NONE: u32 = u32::MAX;
 
-/// Which of several places of a definition a segment goes to, by its qualifier: a guideline knows what the tag does not say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hint {
-    /// The place, by the keys of a document: `LIN_group.NAD_group`, `DTM`.
-    pub place: String,
-    /// The element and component that decide, counted from 1.
-    pub element: usize,
-    pub component: usize,
-    /// Only segments with one of these go there.
-    pub values: Vec<String>,
-}
-
 /// One branch of a tree: a segment, or a group of them.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -58,16 +48,16 @@ pub struct View<'a> {
 impl<'a> Tree<'a> {
     /// Nests `message` by its definition in `library` and checks it.
     pub fn read(message: &'a Message, library: &'a Library, policy: &Policy, findings: usize) -> Tree<'a> {
-        Tree::read_with(message, library, policy, findings, &[])
+        Tree::read_with(message, library, policy, findings, &Guide::default())
     }
 
-    /// As [`Tree::read`], with hints where the definition leaves open what goes where.
+    /// As [`Tree::read`], with what a guideline says beyond the definition.
     pub fn read_with(
         message: &'a Message,
         library: &'a Library,
         policy: &Policy,
         findings: usize,
-        hints: &[Hint],
+        guide: &Guide,
     ) -> Tree<'a> {
         let found = library.find(message.notation.dialect, &message.kind, message.notation.syntax);
         let mut told = Findings::new(findings);
@@ -87,7 +77,7 @@ impl<'a> Tree<'a> {
             }
             Some(_) => {}
         }
-        build::Builder::new(message, found, policy, hints, told).build()
+        build::Builder::new(message, found, policy, guide, told).build()
     }
 
     pub fn root(&self) -> View<'_> {

@@ -1,6 +1,7 @@
 //! Messages nested and checked: the tree as one line, and what was found.
 
 use super::*;
+use crate::edi::findings::Finding;
 use crate::edi::reader::{Event, Options, Reader};
 
 /// The first message of `text` as `UNH BGM NAD_group(NAD CTA_group(CTA COM))`, and its findings.
@@ -118,16 +119,85 @@ fn a_hint_tells_what_the_tag_leaves_open() {
     let text = "UNB+UNOC:3+A+B+260101:1200+7'UNH+1+ORDERS:D:96A:UN'BGM+220'DTM+137:20260101:102'LIN+1'RFF+ON:7'DTM+171:20260101:102'\
         LOC+7'DTM+2:20260101:102'UNS+S'UNT+10+1'UNZ+1+7'";
     let place = "LIN_group.RFF_group.DTM".to_owned();
-    let hints = [Hint { place, element: 1, component: 1, values: vec!["999".to_owned()] }];
+    let hints = vec![Hint { place, element: 1, component: 1, values: vec!["999".to_owned()] }];
+    let guide = Guide { hints, ..Guide::default() };
     let mut reader = Reader::new(text.as_bytes(), Options::default());
     while let Some(event) = reader.read().expect("a slice does not fail") {
         let Event::Message(message) = event else { continue };
-        let shown = |hints: &[Hint]| {
-            children(Tree::read_with(message, Library::shipped(), &Policy::default(), 9, hints).root())
-        };
-        assert!(shown(&[]).contains("RFF_group(RFF DTM)"), "{}", shown(&[]));
-        assert!(!shown(&hints).contains("RFF_group(RFF DTM)"), "{}", shown(&hints));
+        let shown =
+            |guide: &Guide| children(Tree::read_with(message, Library::shipped(), &Policy::default(), 9, guide).root());
+        let none = Guide::default();
+        assert!(shown(&none).contains("RFF_group(RFF DTM)"), "{}", shown(&none));
+        assert!(!shown(&guide).contains("RFF_group(RFF DTM)"), "{}", shown(&guide));
     }
+}
+
+/// What is found in the first message where `codes` are allowed: `place values`.
+fn unlisted(text: &str, codes: &[(&str, &str)]) -> Vec<String> {
+    let mut guide = Guide::default();
+    for (place, values) in codes {
+        guide.codes.allow(place, values.split(' '));
+    }
+    let mut reader = Reader::new(text.as_bytes(), Options::default());
+    while let Some(event) = reader.read().expect("a slice does not fail") {
+        let Event::Message(message) = event else { continue };
+        let tree = Tree::read_with(message, Library::shipped(), &Policy::default(), 100, &guide);
+        assert!(tree.accepted());
+        let without_bytes = |finding: &Finding| {
+            let Finding { sentence, .. } = finding;
+            format!("{}: {sentence}", finding.to_string().split(", byte").next().unwrap_or_default())
+        };
+        return tree.findings.list().iter().map(without_bytes).collect();
+    }
+    panic!("no message in {text}");
+}
+
+#[test]
+fn codes_are_those_of_the_lists() {
+    let text = "UNB+UNOC:3+A+B+260101:1200+7'UNH+1+ORDERS:D:96A:UN'BGM+220'DTM+137:20260101:102'ALI+BE++AB:1+CD'\
+        NAD+BY+1::9'CUX+2:EUR:9+3:USD:4'LIN+1'QTY+21:5:PCE'QTY+12:5'UNS+S'UNT+11+1'UNZ+1+7'";
+    let extra =
+        "EDI-EXTRA-ELEMENT in message 1 at segment 4 (ALI) element 3 component 2: the element has only 1 components";
+    let check = |codes: &[(&str, &str)], expect: &[&str]| {
+        let found = unlisted(text, codes);
+        let found: Vec<&str> = found.iter().map(String::as_str).filter(|found| *found != extra).collect();
+        assert_eq!(found, expect, "{codes:?}");
+    };
+    check(&[("E6411", "PCE KGM"), ("E2379", "102 203"), ("E1001", "220"), ("E4183", "AB CD")], &[]);
+    check(
+        &[("E6411", "KGM"), ("E6063", "12"), ("E1001", "105")],
+        &[
+            "EDI-CODE in message 1 at segment 2 (BGM) element 1: `220` is not among the codes allowed: 105 (E1001)",
+            "EDI-CODE in message 1 at segment 8 (QTY) element 1 component 1: `21` is not among the codes allowed: 12 (E6063)",
+            "EDI-CODE in message 1 at segment 8 (QTY) element 1 component 3: `PCE` is not among the codes allowed: KGM (E6411)",
+        ],
+    );
+    // A list is of the place it names, and of both places in a row.
+    let cux = "EDI-CODE in message 1 at segment 6 (CUX) element 2 component 2: `USD` is not among the codes allowed: EUR (E6345)";
+    check(&[("E6345", "EUR")], &[cux]);
+    check(&[("CUX.C504.E6345", "EUR")], &[cux]);
+    check(&[("CUX.E6345", "EUR")], &[cux]);
+    check(&[("MOA.E6345", "EUR"), ("FII.E3035", "X"), ("C506.E1153", "X")], &[]);
+    check(&[("E6345", "X"), ("CUX.E6345", "EUR USD")], &[]);
+    check(
+        &[("E4183", "AB")],
+        &["EDI-CODE in message 1 at segment 4 (ALI) element 4: `CD` is not among the codes allowed: AB (E4183)"],
+    );
+}
+
+#[test]
+fn codes_of_x12_are_by_place() {
+    let text = "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000001*0*P*>~\
+        GS*PO*ALPHA*BETA*20260101*1200*1*X*004010~ST*850*0001~BEG*00*SA*4711**20260101~PO1*1*12*CS*2.5**UP*614141000012~\
+        MEA**WT*5*LB>1~CTT*1~SE*6*0001~GE*1*1~IEA*1*000000001~";
+    assert_eq!(
+        unlisted(text, &[("PO103", "EA CA"), ("C00101", "KG"), ("BEG02", "SA NE"), ("PO1.PO106", "UP")]),
+        [
+            "EDI-CODE in message 1 at segment 3 (PO1) element 3: `CS` is not among the codes allowed: EA, CA (PO103)",
+            "EDI-CODE in message 1 at segment 4 (MEA) element 4 component 1: `LB` is not among the codes allowed: KG (C00101)",
+        ]
+    );
+    assert_eq!(unlisted(text, &[("MEA04.C00101", "LB"), ("SLN05.C00101", "KG")]), Vec::<String>::new());
 }
 
 #[test]

@@ -66,6 +66,22 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
         Ok(writer)
     }
 
+    /// Writes a service segment that stands between the beginning of the interchange and its first group or message: a
+    /// TA1. It is not counted: an interchange of nothing else has a count of 0.
+    ///
+    /// # Errors
+    /// As [`InterchangeWriter::new`]; where a group or message is written already.
+    pub fn service(&mut self, line: &Line) -> Result<(), WriteError> {
+        if self.groups > 0 || self.messages > 0 {
+            let mut findings = Findings::new(FINDINGS);
+            let place = Place { tag: Tag::new(&line.tag), ..Place::default() };
+            let sentence = format!("{} stands before all groups and messages", line.tag);
+            findings.refuse(Code::Order, place, sentence);
+            return Err(WriteError::Refused(findings));
+        }
+        self.line(line)
+    }
+
     /// Begins a group; the one before ends.
     ///
     /// # Errors
@@ -162,7 +178,8 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
             record,
             findings: Findings::new(FINDINGS),
         };
-        findings.append(Tree::read(&message, self.library, &profile.policy, FINDINGS).findings);
+        let tree = Tree::read_with(&message, self.library, &profile.policy, FINDINGS, &profile.guide);
+        findings.append(tree.findings);
         (bytes, findings)
     }
 

@@ -4,6 +4,7 @@ use crate::edi::charset::Charset;
 use crate::edi::findings::Policy;
 use crate::edi::reader::{Notation, Party};
 use crate::edi::syntax::{Delimiters, Dialect};
+use crate::edi::tree::Guide;
 
 /// Whether a UNA is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Profile {
     pub newline: Newline,
     /// What is refused.
     pub policy: Policy,
+    /// What is written is judged by it too.
+    pub guide: Guide,
 }
 
 impl Profile {
@@ -62,6 +65,7 @@ impl Profile {
             service_string: ServiceString::Always,
             newline: Newline::None,
             policy: Policy::default(),
+            guide: Guide::default(),
         }
     }
 

@@ -89,6 +89,19 @@ fn what_is_forbidden_is_refused() {
 }
 
 #[test]
+fn what_is_written_keeps_to_the_guide() {
+    let mut profile = Profile::edifact();
+    profile.guide.codes.allow("E6063", ["12"]);
+    let text = written(&profile, ORDER).expect("a warning only");
+    assert!(text.contains("QTY+21:1.5"), "{text}");
+    profile.policy = profile.policy.with(Code::Unlisted, crate::edi::findings::Severity::RejectMessage);
+    let found = written(&profile, ORDER).expect_err("refused");
+    assert!(found[0].starts_with("EDI-CODE in message 1 at segment 6 (QTY) element 1 component 1"), "{found:?}");
+    profile.guide.codes.allow("E6063", ["21"]);
+    assert!(written(&profile, ORDER).is_ok());
+}
+
+#[test]
 fn a_refused_message_leaves_the_interchange_whole() {
     let profile = Profile::edifact();
     let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
@@ -135,4 +148,22 @@ fn x12_with_groups_and_levels() {
     let bad = document.replace("4711", "47*11");
     let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
     assert!(writer.message(&kind("856", "", "004010", "X"), "1", &value(&bad)).is_err());
+}
+
+#[test]
+fn a_ta1_may_stand_alone() {
+    let profile = Profile::x12();
+    let begun = || InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    let line = Line::new("TA1").with("000000042").with("260101").with("1200").with("A").with("000");
+    let mut writer = begun();
+    writer.service(&line).expect("written");
+    let bytes = writer.finish().expect("memory");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.ends_with("~TA1*000000042*260101*1200*A*000~IEA*0*000000007~"), "{text}");
+    assert_eq!(findings(&bytes), Vec::<String>::new());
+    let mut writer = begun();
+    writer.group(GroupHeader { function: "FA".into(), ..GroupHeader::default() }).expect("a good group");
+    assert!(writer.service(&line).is_err());
+    let mut writer = begun();
+    assert!(writer.service(&line.with("a~b")).is_err());
 }

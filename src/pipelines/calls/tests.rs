@@ -152,7 +152,8 @@ fn read(yaml: &str) -> Pipeline {
     let node = parse(file, &files.text(file), &mut reader.problems).expect("this is YAML");
     let operations = ["product.find", "stock.list"].map(|name| (name.into(), true)).into_iter().collect();
     let connections = ConnectionNames([("erp".into(), operations)].into_iter().collect());
-    let names = Names { tables: &TableNames::default(), connections: &connections, connectors: &Connectors::default() };
+    let (tables, connectors, partners) = (TableNames::default(), Connectors::default(), Arc::default());
+    let names = Names { tables: &tables, connections: &connections, connectors: &connectors, partners: &partners };
     let pipeline = Pipeline::read("web-order", &node, &mut reader, std::path::Path::new("."), names);
     pipeline.filter(|_| !reader.has_errors()).unwrap_or_else(|| panic!("{}", render(&files, &reader.problems, false)))
 }

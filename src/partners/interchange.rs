@@ -1,0 +1,205 @@
+//! An interchange read by its partner's profile: each message on its own, and what is to be thought of all.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::profile::Partner;
+use crate::edi::acknowledgments::{Acknowledgment, Receipt, is_acknowledgment};
+use crate::edi::directory::Library;
+use crate::edi::document::document;
+use crate::edi::findings::{Finding, Severity};
+use crate::edi::reader::{Event, Group, Interchange, Message, MessageType, Options, Party, Reader};
+use crate::edi::syntax::Dialect;
+use crate::edi::tree::Tree;
+use crate::message::{Fault, Value};
+
+/// Findings told of one message.
+const FINDINGS: usize = 100;
+
+/// Where an interchange stands in an input, and who sends it to whom.
+#[derive(Debug)]
+pub struct Found {
+    pub dialect: Dialect,
+    pub sender: Party,
+    pub receiver: Party,
+    pub bytes: Bytes,
+}
+
+/// An interchange, read.
+#[derive(Debug, Default)]
+pub struct Opened {
+    pub header: Interchange,
+    pub messages: Vec<Part>,
+    /// What it acknowledges of ours.
+    pub acknowledgments: Vec<Acknowledgment>,
+    pub receipt: Receipt,
+    /// Why the whole of it is refused.
+    pub fault: Option<Fault>,
+}
+
+/// One message of an interchange.
+#[derive(Debug)]
+pub struct Part {
+    pub kind: MessageType,
+    pub reference: String,
+    /// The message with the envelope around it, an interchange of one message.
+    pub bytes: Bytes,
+    pub document: Value,
+    /// Why it is refused.
+    pub fault: Option<Fault>,
+}
+
+/// The interchanges in an input, as far as their headers and ends tell.
+///
+/// # Errors
+/// `EDI-STRAY` (refuse): there is none.
+pub fn find(input: &Bytes) -> Result<Vec<Found>, Fault> {
+    let mut found: Vec<(usize, Found)> = Vec::new();
+    let mut reader = Reader::new(&input[..], Options::default());
+    let mut at = 0;
+    while let Some(event) = reader.read().map_err(|error| unreadable(&error))? {
+        let length = event.raw().len();
+        if let Event::Interchange(interchange) = &event
+            && interchange.stated
+        {
+            let (sender, receiver) = (interchange.sender.clone(), interchange.receiver.clone());
+            let dialect = interchange.notation.dialect;
+            // What stands before the first one belongs to it.
+            let start = if found.is_empty() { 0 } else { at };
+            found.push((start, Found { dialect, sender, receiver, bytes: Bytes::new() }));
+        }
+        at += length;
+    }
+    let mut end = input.len();
+    for (start, found) in found.iter_mut().rev() {
+        found.bytes = input.slice((*start).min(end)..end);
+        end = *start;
+    }
+    if found.is_empty() {
+        let said = "there is no interchange in it: neither UNB nor ISA. Is it EDI at all, or encrypted or packed?";
+        return Err(Fault::refuse("EDI-STRAY", said));
+    }
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
+
+/// Reads an interchange of `partner`.
+///
+/// # Errors
+/// None in practice: what is wrong stands in what is given.
+pub fn open(partner: &Partner, library: &'static Library, input: &[u8]) -> Result<Opened, Fault> {
+    let options = Options { policy: partner.policy.clone(), charset: partner.charset, ..Options::default() };
+    let mut opened = Opened::default();
+    let (mut header, mut group): (Vec<u8>, Option<(Vec<u8>, Group)>) = (Vec::new(), None);
+    let mut reader = Reader::new(input, options);
+    while let Some(event) = reader.read().map_err(|error| unreadable(&error))? {
+        let tree = match &event {
+            Event::Message(message) => {
+                let incoming = partner.incoming(&message.kind);
+                let guide = incoming.map_or(&partner.writes.guide, |document| &document.writes.guide);
+                Some(Tree::read_with(message, library, &partner.policy, FINDINGS, guide))
+            }
+            _ => None,
+        };
+        opened.receipt.note(&event, tree.as_ref());
+        match event {
+            Event::Interchange(interchange) => {
+                header = interchange.record.raw().to_vec();
+                opened.header = interchange.clone();
+            }
+            Event::Group(begun) => group = Some((begun.record.raw().to_vec(), begun.clone())),
+            Event::GroupEnd(_) => group = None,
+            Event::Message(message) => {
+                let Some(tree) = tree else { continue };
+                let document = document(&tree);
+                // What an acknowledgment says is taken as far as it can be read: nobody acknowledges it again.
+                if is_acknowledgment(&message.kind) {
+                    opened.acknowledgments.extend(Acknowledgment::read(&document));
+                    continue;
+                }
+                let fault = fault(message.findings.list().iter().chain(tree.findings.list()), Severity::RejectMessage);
+                opened.messages.push(Part {
+                    kind: message.kind.clone(),
+                    reference: message.reference.clone(),
+                    bytes: alone(&header, group.as_ref(), message, &opened.header),
+                    document,
+                    fault: fault.filter(|_| !tree.accepted()),
+                });
+            }
+            Event::Other(other) => {
+                let notation = opened.header.notation;
+                let read = other.record.segments().filter_map(|segment| Acknowledgment::read_ta1(&segment, &notation));
+                opened.acknowledgments.extend(read);
+            }
+            Event::InterchangeEnd(_) => {}
+        }
+    }
+    if opened.receipt.refused() {
+        let messages = opened.receipt.groups.iter().flat_map(|group| &group.messages);
+        let all = opened.receipt.findings.iter().chain(messages.flat_map(|message| &message.findings));
+        opened.fault = fault(all, Severity::RejectInterchange);
+    }
+    Ok(opened)
+}
+
+/// The first finding that weighs so much, as a fault; how many more there are is told.
+fn fault<'f>(findings: impl Iterator<Item = &'f Finding>, weight: Severity) -> Option<Fault> {
+    let weighty: Vec<&Finding> = findings.filter(|finding| finding.severity >= weight).collect();
+    let (first, others) = weighty.split_first()?;
+    Some(told(first, others.len()))
+}
+
+/// A finding as the fault of its message. The sentence may repeat values: it is the fault's detail.
+pub(super) fn told(first: &Finding, others: usize) -> Fault {
+    let place = first.place;
+    let mut at = format!("segment {}", place.segment);
+    if !place.tag.is_empty() {
+        at.push_str(&format!(" ({})", place.tag));
+    }
+    for (name, number) in [("element", place.element), ("component", place.component)] {
+        if number > 0 {
+            at.push_str(&format!(" {name} {number}"));
+        }
+    }
+    let more = match others {
+        0 => String::new(),
+        1 => ", and one more finding like it".to_owned(),
+        count => format!(", and {count} more findings like it"),
+    };
+    let said = format!("at {at}{more}");
+    Fault::refuse(first.code.name(), said).detail(first.sentence.clone()).at(at)
+}
+
+/// A message with the headers it came under, and an end of its own.
+fn alone(header: &[u8], group: Option<&(Vec<u8>, Group)>, message: &Message, interchange: &Interchange) -> Bytes {
+    let delimiters = message.notation.delimiters;
+    let mut bytes = header.to_vec();
+    let mut end = Vec::new();
+    let mut segment = |tag: &str, reference: &[u8]| {
+        end.extend_from_slice(tag.as_bytes());
+        end.push(delimiters.element);
+        end.push(b'1');
+        end.push(delimiters.element);
+        end.extend_from_slice(reference);
+        end.push(delimiters.segment);
+    };
+    let is_x12 = message.notation.dialect == Dialect::X12;
+    let raw = |record: &crate::edi::reader::Record, element| {
+        record.get(0).map(|segment| segment.component(element, 1).to_vec()).unwrap_or_default()
+    };
+    if let Some((raw_group, group)) = group {
+        bytes.extend_from_slice(raw_group);
+        segment(if is_x12 { "GE" } else { "UNE" }, &raw(&group.record, if is_x12 { 6 } else { 5 }));
+    }
+    match is_x12 {
+        true => segment("IEA", &raw(&interchange.record, 13)),
+        false => segment("UNZ", &raw(&interchange.record, 5)),
+    }
+    bytes.extend_from_slice(message.raw());
+    bytes.extend_from_slice(&end);
+    bytes.into()
+}
+
+fn unreadable(error: &io::Error) -> Fault {
+    Fault::refuse("EDI-STRAY", format!("it cannot be read: {error}"))
+}

@@ -1,0 +1,412 @@
+//! Reading `config/partners/*.yaml`, and finding whose interchange it is.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::profile::Partner;
+use super::settings::{DialectWord, Direction, PartnerHead};
+use crate::config::{FileId, Kind, MAX_BYTES, Node, Reader, Setting, Span, parse};
+use crate::edi::directory::Library;
+use crate::edi::reader::Party;
+use crate::edi::syntax::Dialect;
+use crate::formula::{Tables, Template};
+use crate::message::{Fault, Map, Text};
+use crate::protocols::{self, SourceSettings};
+
+const FOLDER: &str = "config/partners";
+
+/// What is tried where the profile says nothing.
+const RETRY: [Duration; 5] = [
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+    Duration::from_secs(600),
+    Duration::from_secs(3_600),
+    Duration::from_secs(21_600),
+];
+
+/// All partners of a hub.
+pub struct Partners {
+    pub partners: BTreeMap<Text, Arc<Partner>>,
+    pub mailboxes: Vec<Mailbox>,
+    pub library: &'static Library,
+    /// Those of `config/tables`, for maps.
+    pub tables: Arc<dyn Tables>,
+    /// Profiles that could not be read, which was reported.
+    wrong: bool,
+}
+
+/// Where interchanges come from: of one partner, or of several who share it.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    /// `lampes.in`, after the first of its partners.
+    pub name: Text,
+    pub source: Arc<dyn SourceSettings>,
+    /// Where it is stated, for problems between pipelines.
+    pub span: Span,
+    pub partners: Vec<Text>,
+    /// What is written, for those who state the same.
+    said: String,
+}
+
+impl Mailbox {
+    /// What is written of it.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+}
+
+impl std::fmt::Debug for Partners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.partners.keys()).finish()
+    }
+}
+
+/// No partner.
+impl Default for Partners {
+    fn default() -> Partners {
+        Partners::with(Arc::new(NoTables))
+    }
+}
+
+/// The tables of a hub that has none.
+struct NoTables;
+
+impl Tables for NoTables {
+    fn row(&self, table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
+        Err(Fault::misconfigured("TABLE-UNKNOWN", format!("there is no table `{table}`")))
+    }
+}
+
+/// Reads the partners of the hub in `folder`; what is wrong is reported, and left out.
+pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> Partners {
+    let mut partners = Partners::with(tables);
+    for (name, relative) in files(folder) {
+        let before = std::mem::take(&mut reader.resolved);
+        match read(folder, &name, &relative, &mut partners.mailboxes, reader) {
+            Some(partner) => partners.add(partner, reader),
+            None => partners.wrong = true,
+        }
+        reader.resolved = before;
+    }
+    partners
+}
+
+impl Partners {
+    fn with(tables: Arc<dyn Tables>) -> Partners {
+        let (partners, mailboxes) = (BTreeMap::new(), Vec::new());
+        Partners { partners, mailboxes, library: Library::shipped(), tables, wrong: false }
+    }
+
+    fn add(&mut self, (partner, at): (Partner, Span), reader: &mut Reader<'_>) {
+        let them = partner.them.party();
+        let same = |other: &&Arc<Partner>| other.them.party() == them && other.us.party() == partner.us.party();
+        if let Some(other) = self.partners.values().find(same) {
+            let said = format!("`{}` is already `them` of the partner `{}`", partner.them.id, other.name);
+            reader.error(at, said).label("whose interchange it is could not be told");
+        }
+        self.partners.insert(partner.name.clone(), Arc::new(partner));
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<Partner>> {
+        self.partners.get(name)
+    }
+
+    /// Whose interchange it is, by what it states. Of several with this identity the one it is addressed by.
+    ///
+    /// # Errors
+    /// `PARTNER-UNKNOWN`, `PARTNER-RECEIVER` (refuse).
+    pub fn sender(&self, dialect: Dialect, sender: &Party, receiver: &Party) -> Result<&Arc<Partner>, Fault> {
+        let named = |partner: &&Arc<Partner>| partner.dialect == dialect && partner.is_sender(sender);
+        let candidates: Vec<&Arc<Partner>> = self.partners.values().filter(named).collect();
+        let Some(first) = candidates.first() else {
+            let said = format!(
+                "no partner is {}: add one to {FOLDER}, or correct `them` of the one it is, then replay",
+                shown(sender)
+            );
+            return Err(Fault::refuse("PARTNER-UNKNOWN", said));
+        };
+        candidates.iter().find(|partner| partner.us.is(receiver)).copied().ok_or_else(|| {
+            let said = format!(
+                "{} sends it to {}, and to that partner we are {}: it is not for us, or `us` is to be corrected",
+                first.name,
+                shown(receiver),
+                shown(&first.us.party())
+            );
+            Fault::refuse("PARTNER-RECEIVER", said)
+        })
+    }
+
+    /// Reports a document that no partner, or not this one, has in a direction. `partner` is `*` for any.
+    pub fn check(
+        &self,
+        partner: (&str, Span),
+        document: (&str, Span),
+        direction: Direction,
+        reader: &mut Reader<'_>,
+    ) -> bool {
+        // What a profile that cannot be read would have said is not known.
+        if self.wrong {
+            return true;
+        }
+        if partner.0 != "*" && !self.partners.contains_key(partner.0) {
+            reader.unknown(partner.1, "partner", partner.0, self.partners.keys().map(Text::as_str));
+            return false;
+        }
+        let meant = self.partners.values().filter(|other| partner.0 == "*" || other.name == partner.0);
+        let names: Vec<&Text> = meant.flat_map(|partner| partner.names(direction)).collect();
+        if !names.iter().any(|name| **name == document.0) {
+            let what = if direction == Direction::In { "incoming document" } else { "outgoing document" };
+            reader.unknown(document.1, what, document.0, names.iter().map(|name| name.as_str()));
+            return false;
+        }
+        true
+    }
+}
+
+/// `4000000000021 (14)`
+pub(super) fn shown(party: &Party) -> String {
+    let mut shown = if party.id.is_empty() { "nobody".to_owned() } else { format!("`{}`", party.id) };
+    if !party.qualifier.is_empty() {
+        shown.push_str(&format!(" (qualifier `{}`)", party.qualifier));
+    }
+    shown
+}
+
+/// The profiles of a hub, by the partner's name, in order.
+fn files(folder: &Path) -> Vec<(Text, PathBuf)> {
+    let mut names: Vec<String> = std::fs::read_dir(folder.join(FOLDER))
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.sort();
+    let named = |file: String| {
+        let name = file.strip_suffix(".yaml").filter(|name| !name.starts_with('.'))?;
+        Some((Text::from(name), Path::new(FOLDER).join(&file)))
+    };
+    names.into_iter().filter_map(named).collect()
+}
+
+fn read(
+    folder: &Path,
+    name: &Text,
+    relative: &Path,
+    mailboxes: &mut Vec<Mailbox>,
+    reader: &mut Reader<'_>,
+) -> Option<(Partner, Span)> {
+    let (file, text) = text(folder, relative, reader)?;
+    let node = parse(file, &text, &mut reader.problems)?;
+    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        reader
+            .error(node.span.part(0, 1), format!("`{name}` cannot name a partner"))
+            .help("rename its file: small letters, digits and `-` only, for instance `lampes.yaml`");
+        return None;
+    }
+    let mut map = reader.map(&node)?;
+    let head: Option<PartnerHead> = map.flat(reader);
+    let transport = map.field::<NodeOf>(reader, "transport");
+    let at = map.node("them").map_or(map.span, |node| node.span);
+    map.finish(reader);
+    let (head, transport) = (head?, transport?);
+    let mut hash = Sha256::new().chain_update(&text);
+    let maps = maps(folder, &node, &head, &mut hash, reader)?;
+    let sound = check(&node, &head, reader);
+    let wires = read_transport(name, &transport.0, mailboxes, reader);
+    let mut partner = Partner::new(name.clone(), head, maps);
+    let (out, retry) = wires?;
+    let sends = partner.names(Direction::Out).next().is_some();
+    if out.is_none() && sends {
+        reader.error(transport.0.span.part(0, 1), "`out` is missing").label("documents go out to this partner");
+        return None;
+    }
+    (partner.out, partner.retry) = (out, retry);
+    let digest: [u8; 32] = hash.chain_update(reader.resolved).finalize().into();
+    partner.revision.copy_from_slice(&digest[..16]);
+    sound.then_some((partner, at))
+}
+
+/// A node as it is.
+struct NodeOf(Node);
+
+impl Setting for NodeOf {
+    fn shape() -> crate::config::Shape {
+        crate::config::Shape::Boolean
+    }
+
+    fn read(node: &Node, _reader: &mut Reader<'_>) -> Option<NodeOf> {
+        Some(NodeOf(node.clone()))
+    }
+}
+
+type Wires = (Option<Arc<dyn protocols::TargetSettings>>, Vec<Duration>);
+
+fn read_transport(name: &Text, node: &Node, mailboxes: &mut Vec<Mailbox>, reader: &mut Reader<'_>) -> Option<Wires> {
+    let mut map = reader.map(node)?;
+    let mut whole = true;
+    if let Some(node) = map.node("in") {
+        let said = said(node);
+        match mailboxes.iter_mut().find(|mailbox| mailbox.said == said) {
+            Some(mailbox) => mailbox.partners.push(name.clone()),
+            None => match read_source(node, reader) {
+                Some(source) => {
+                    let (span, partners) = (node.span.part(0, 1), vec![name.clone()]);
+                    mailboxes.push(Mailbox { name: format!("{name}.in").into(), source, span, partners, said });
+                }
+                None => whole = false,
+            },
+        }
+    }
+    let out = map.node("out").map(|node| {
+        let mut map = reader.map(node)?;
+        let target = protocols::read_target(&mut map, reader);
+        map.finish(reader);
+        target
+    });
+    let retry = map.field::<Option<Vec<Duration>>>(reader, "retry");
+    map.finish(reader);
+    let out = match out {
+        Some(None) => return None,
+        Some(target) => target,
+        None => None,
+    };
+    whole.then_some(())?;
+    Some((out, retry?.unwrap_or_else(|| RETRY.to_vec())))
+}
+
+fn read_source(node: &Node, reader: &mut Reader<'_>) -> Option<Arc<dyn SourceSettings>> {
+    let mut map = reader.map(node)?;
+    let source = protocols::read_source(&mut map, reader);
+    map.finish(reader);
+    let source = source?;
+    if source.replies() {
+        reader
+            .error(node.span.part(0, 1), "a partner's interchanges are stored, and cannot be replied to at once")
+            .label("remove `reply`");
+        return None;
+    }
+    Some(source)
+}
+
+/// What a node says, for comparing.
+fn said(node: &Node) -> String {
+    match &node.kind {
+        Kind::Map { fields, .. } => {
+            let mut fields: Vec<String> =
+                fields.iter().map(|(key, node)| format!("{:?}:{}", key.name, said(node))).collect();
+            fields.sort();
+            format!("{{{}}}", fields.join(","))
+        }
+        Kind::List(items) => format!("[{}]", items.iter().map(said).collect::<Vec<_>>().join(",")),
+        _ => format!("{:?}", node.text()),
+    }
+}
+
+/// The mappings of the documents, each in a file beside the profile.
+fn maps(
+    folder: &Path,
+    node: &Node,
+    head: &PartnerHead,
+    hash: &mut Sha256,
+    reader: &mut Reader<'_>,
+) -> Option<BTreeMap<Text, Template>> {
+    let (mut maps, mut whole) = (BTreeMap::new(), true);
+    for (name, document) in &head.documents {
+        let Some(path) = &document.map else { continue };
+        let at = node.field("documents").and_then(|node| node.field(name)).and_then(|node| node.field("map"));
+        let at = at.map_or(node.span, |node| node.span);
+        if path.is_absolute() || path.components().any(|part| !matches!(part, Component::Normal(_))) {
+            reader
+                .error(at, format!("`{}` is not a file beside the profile", path.display()))
+                .label(format!("expected a path below {FOLDER}"));
+            whole = false;
+            continue;
+        }
+        let relative = Path::new(FOLDER).join(path);
+        let template = text_at(folder, &relative, Some(at), reader).and_then(|(file, text)| {
+            hash.update(&text);
+            let tree = parse(file, &text, &mut reader.problems)?;
+            Template::read(&tree, reader)
+        });
+        match template {
+            Some(template) => drop(maps.insert(name.clone(), template)),
+            None => whole = false,
+        }
+    }
+    whole.then_some(maps)
+}
+
+/// What the settings must be to each other.
+fn check(node: &Node, head: &PartnerHead, reader: &mut Reader<'_>) -> bool {
+    let before = reader.problems.len();
+    let documents = node.field("documents");
+    for (name, document) in &head.documents {
+        let at = documents.and_then(|node| node.field(name)).map_or(node.span, |node| node.span);
+        let release = document.release.as_deref();
+        if document.direction == Direction::Out && release.is_none() {
+            reader
+                .error(at.part(0, 1), "`release` is missing")
+                .label("a document that goes out is written in a release: `D.96A`, or `004010` of X12");
+        }
+        let fits = |release: &str| match head.dialect {
+            DialectWord::Edifact => release
+                .split_once('.')
+                .is_some_and(|(version, release)| !version.is_empty() && release.len() >= 2 && release.is_ascii()),
+            DialectWord::X12 => release.len() >= 6 && release.bytes().take(6).all(|byte| byte.is_ascii_digit()),
+        };
+        if let Some(release) = release.filter(|release| !fits(release)) {
+            let (what, like) = match head.dialect {
+                DialectWord::Edifact => ("a release of EDIFACT", "`D.96A`"),
+                DialectWord::X12 => ("a version of X12", "`004010`"),
+            };
+            let at = documents.and_then(|node| node.field(name)).and_then(|node| node.field("release"));
+            reader
+                .error(at.map_or(node.span, |node| node.span), format!("`{release}` is not {what}"))
+                .label(format!("expected something like {like}"));
+        }
+    }
+    if let Some(numbers) = &head.control_numbers {
+        let (least, most) = if head.dialect == DialectWord::X12 { (9, 9) } else { (1, 14) };
+        if !(least..=most).contains(&numbers.width) {
+            let at =
+                node.field("control_numbers").and_then(|node| node.field("width")).map_or(node.span, |node| node.span);
+            reader
+                .error(at, format!("a control number cannot have {} digits", numbers.width))
+                .label(format!("expected {least} to {most}"));
+        }
+    }
+    if let Some(batch) = head.batch.as_ref().filter(|batch| batch.most == 0 || batch.most > 10_000) {
+        let at = node.field("batch").and_then(|node| node.field("most")).map_or(node.span, |node| node.span);
+        reader.error(at, format!("{} documents cannot be one interchange", batch.most)).label("expected 1 to 10000");
+    }
+    let profile = super::profile::Partner::new("check".into(), head.clone(), BTreeMap::new());
+    if let Some(fault) = profile.writes.delimiters.fault() {
+        let at = node.field("writes").map_or(node.span, |node| node.span);
+        reader.error(at, fault).label("these delimiters cannot be written");
+    }
+    !reader.problems[before..].iter().any(|problem| problem.severity == crate::config::Severity::Error)
+}
+
+fn text(folder: &Path, relative: &Path, reader: &mut Reader<'_>) -> Option<(FileId, String)> {
+    text_at(folder, relative, None, reader)
+}
+
+/// A text file; what cannot be read is told where it is named, else at its top.
+fn text_at(folder: &Path, relative: &Path, at: Option<Span>, reader: &mut Reader<'_>) -> Option<(FileId, String)> {
+    let path = folder.join(relative);
+    let size = std::fs::metadata(&path).map(|found| found.len());
+    let read = match size {
+        Ok(size) if size > MAX_BYTES as u64 => Err(format!("{size} bytes are too many (at most {MAX_BYTES})")),
+        Ok(_) => std::fs::read_to_string(&path).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match read {
+        Ok(text) => Some((reader.files.add(relative, text.clone()), text)),
+        Err(said) => {
+            let at = at.unwrap_or_else(|| Span { file: reader.files.add(relative, ""), start: 0, end: 0 });
+            reader.error(at, format!("cannot read {}: {said}", relative.display()));
+            None
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Profiles read, and what becomes of interchanges by them.
