@@ -8,6 +8,7 @@
 //! - [`syntax`]: delimiters and segments; [`reader`]: interchanges, groups and messages, one message in memory at a time;
 //! - [`directory`]: what the definitions allow; [`tree`]: a message nested and checked by its definition;
 //! - [`document`]: the tree for mappings; [`writer`]: messages and interchanges from documents;
+//! - [`facts`]: the envelope of messages as documents, and back;
 //! - [`findings`]: what deviates, and what follows from it; [`acknowledgments`]: what is answered.
 //!
 //! Nothing that comes in is an error or a panic: it is read as far as it can be, every byte is kept, and what deviates is a
@@ -17,6 +18,7 @@ pub mod acknowledgments;
 pub mod charset;
 pub mod directory;
 pub mod document;
+pub mod facts;
 pub mod findings;
 pub mod reader;
 pub mod syntax;

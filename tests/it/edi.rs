@@ -54,8 +54,8 @@ fn explain_says_what_to_tell_the_supplier() {
             "C212.E7140  article number          4006381000017",
             "Message 2: ORDERS D.96A (EAN008), reference 2: REFUSED",
             "What the sender must correct, or the message is refused\n  \
-             - segment 9 UNT (message ends), element 1 (segments): UNT says there are `11` segments, but there are 9 (EDI-COUNT)\n  \
-             - between BGM and segment 9, DTM (date or period): DTM is missing in ORDERS (EDI-MISSING-SEGMENT)\n",
+             - DTM (date or period): DTM is missing in ORDERS, after segment 2 (BGM) (EDI-MISSING-SEGMENT)\n  \
+             - segment 9 UNT (message ends), element 1 (segments): UNT says there are `11` segments, but there are 9 (EDI-COUNT)\n",
             "`a dozen` should be a number",
             "CONTRL: the interchange is acknowledged (7), but ORDERS 2 is refused, 1 of 2 (4)",
             "UCM+2+ORDERS:D:96A:UN:EAN008+4+29'",
@@ -68,10 +68,10 @@ fn explain_says_what_to_tell_the_supplier() {
         &[
             "PO107  article number          4006381000017",
             "- segment 5 SE (set ends), element 1 (segments): SE says there are `7` segments, but there are 5 (EDI-COUNT)\n",
-            "PO1 (order line): PO1_loop is missing in 850 (EDI-MISSING-SEGMENT)\n",
+            "PO1 (order line): PO1_loop is missing in 850, after segment 3 (N1) (EDI-MISSING-SEGMENT)\n",
             "TA1: the interchange is taken (A); the sender asks for it\n      TA1*000000042*260105*0930*A*000~",
             "997: group 42 of PO is accepted in part (P): 850 0002 is refused, 1 of 2",
-            "AK2*850*0002~\n      AK3*PO1*5**3~\n      AK5*R*4*5~\n      AK9*P*2*2*1~",
+            "AK2*850*0002~\n      AK3*PO1*4**3~\n      AK5*R*4*5~\n      AK9*P*2*2*1~",
         ],
     );
 }
@@ -95,11 +95,11 @@ fn check_tells_a_finding_a_line() {
     let shown = told(&["check", path(&orders), path(&sets)], 1);
     let lines: Vec<&str> = shown.lines().collect();
     let expect = [
+        (":15: ORDERS 2, error EDI-MISSING-SEGMENT, DTM (date or period): ", &orders),
         (":19: ORDERS 2, warning EDI-TYPE, segment 6 QTY (quantity)", &orders),
         (":22: ORDERS 2, error EDI-COUNT, segment 9 UNT (message ends), element 1 (segments): ", &orders),
-        (":22: ORDERS 2, error EDI-MISSING-SEGMENT, between BGM and segment 9, DTM (date or period): ", &orders),
+        (":11: 850 0002, error EDI-MISSING-SEGMENT, ", &sets),
         (":13: 850 0002, error EDI-COUNT, ", &sets),
-        (":13: 850 0002, error EDI-MISSING-SEGMENT, ", &sets),
     ];
     assert_eq!(lines.len(), expect.len(), "{shown}");
     for (line, (part, file)) in lines.iter().zip(expect) {
@@ -108,7 +108,7 @@ fn check_tells_a_finding_a_line() {
     let shown = told(&["check", "--json", path(&sets)], 1);
     let read = json::read(shown.as_bytes()).expect("JSON");
     let at = read.as_list().expect("a list").iter().filter_map(|finding| finding.get("at")?.plain());
-    assert_eq!(at.collect::<Vec<_>>(), ["13", "13"]);
+    assert_eq!(at.collect::<Vec<_>>(), ["11", "13"]);
 }
 
 #[test]
@@ -133,6 +133,15 @@ fn to_json_and_back_is_the_same() {
         let pretty = raccord(&["convert", "--lines", "-"], json::to_pretty(&first).as_bytes());
         assert_eq!((pretty.status.code(), &pretty.stdout), (Some(0), &back.stdout));
     }
+}
+
+#[test]
+fn an_interchange_of_nothing_is_not_written() {
+    let documents = told(&["convert", path(&sample("850.x12"))], 1);
+    let refused = documents.lines().last().expect("two");
+    let output = raccord(&["convert", "-"], refused.as_bytes());
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+    holds(&String::from_utf8_lossy(&output.stderr), &["850 0002, is not written"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::{Context, Input, Listed, Paint, Reading, count, line, output, to_value};
 use crate::edi::directory::{Found, Library};
+use crate::edi::facts;
 use crate::edi::findings::{Finding, Findings, Severity};
 use crate::edi::reader::{Event, Message, Reader};
 use crate::edi::syntax::Dialect;
@@ -120,7 +121,7 @@ impl Told<'_> {
                 let mut out: Map = [("file", self.file)].into_iter().collect();
                 out.insert("at", count(at));
                 if let Some(message) = message {
-                    out.insert("message", super::facts::message(&message.kind, &message.reference));
+                    out.insert("message", facts::message(&message.kind, &message.reference));
                 }
                 for (name, value) in to_value(dialect, finding, found).iter() {
                     out.insert(name.clone(), value.clone());

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::facts::{self, Entry};
 use super::{Bad, Context, Input, Paint, Reading, line, output, shown, to_value};
 use crate::edi::directory::Library;
 use crate::edi::document::document;
+use crate::edi::facts::{self, Entry, Unsaid};
 use crate::edi::findings::{Finding, Findings};
 use crate::edi::reader::{Event, Reader};
 use crate::edi::syntax::Dialect;
@@ -102,36 +102,39 @@ impl Convert {
         let mut refused = 0;
         let mut next = documents.next()?;
         while let Some(first) = next.take() {
-            let mut profile = first.profile(self.reading.charset)?;
-            profile.newline = if self.lines { Newline::Lf } else { Newline::None };
-            let (dialect, header) = (profile.dialect, first.header(profile.dialect)?);
             let number = first.number;
+            let mut profile = first.entry.profile(self.reading.charset).map_err(|unsaid| lacks(&unsaid, number))?;
+            profile.newline = if self.lines { Newline::Lf } else { Newline::None };
+            let dialect = profile.dialect;
+            let header = first.entry.header(dialect).map_err(|unsaid| lacks(&unsaid, number))?;
             let begun = InterchangeWriter::new(&mut *out, &profile, Library::shipped(), header);
             let mut writer = begun.map_err(|error| unwritten(error, number, "its interchange"))?;
-            let (interchange, mut entry, mut group) = (first.interchange.clone(), first, None);
+            let (interchange, mut current, mut group) = (first.entry.interchange.clone(), first, None);
             loop {
-                if let Some(header) = entry.group_header(dialect)?.filter(|_| entry.group != group) {
+                let Numbered { entry, number } = &current;
+                let around = entry.group_header(dialect).map_err(|unsaid| lacks(&unsaid, *number))?;
+                if let Some(header) = around.filter(|_| entry.group != group) {
                     let begun = writer.group(header);
-                    begun.map_err(|error| unwritten(error, entry.number, "its group"))?;
+                    begun.map_err(|error| unwritten(error, *number, "its group"))?;
                     group = entry.group.clone();
                 }
-                let (kind, reference) = entry.kind()?;
+                let (kind, reference) = entry.kind().map_err(|unsaid| lacks(&unsaid, *number))?;
                 match writer.message(&kind, &reference, &entry.document) {
-                    Ok(findings) => tell(dialect, entry.number, &findings),
+                    Ok(findings) => tell(dialect, *number, &findings),
                     Err(WriteError::Refused(findings)) => {
                         refused += 1;
                         eprintln!(
                             "raccord: JSON document {}, {} {}, is not written:",
-                            entry.number,
+                            number,
                             kind.name,
                             shown(&reference)
                         );
-                        tell(dialect, entry.number, &findings);
+                        tell(dialect, *number, &findings);
                     }
                     Err(WriteError::Io(error)) => return Err(Stop::Output(error)),
                 }
                 match documents.next()? {
-                    Some(following) if following.interchange == interchange => entry = following,
+                    Some(following) if following.entry.interchange == interchange => current = following,
                     following => {
                         next = following;
                         break;
@@ -163,6 +166,10 @@ impl From<Bad> for Stop {
     }
 }
 
+fn lacks(unsaid: &Unsaid, number: usize) -> Stop {
+    Bad(format!("JSON document {number} {unsaid}")).into()
+}
+
 fn unwritten(error: WriteError, number: usize, what: &str) -> Stop {
     match error {
         WriteError::Io(error) => Stop::Output(error),
@@ -171,6 +178,12 @@ fn unwritten(error: WriteError, number: usize, what: &str) -> Stop {
             Bad(format!("JSON document {number}: {what} cannot be written: {why}")).into()
         }
     }
+}
+
+/// One message, and which of the input it is, from 1.
+struct Numbered {
+    entry: Entry,
+    number: usize,
 }
 
 /// JSON documents: one a line, or one text that is a document or a list of them.
@@ -192,11 +205,13 @@ impl Documents {
         Documents { name: input.name, source, waiting: Vec::new().into_iter(), handed: 0, lines: 0 }
     }
 
-    fn next(&mut self) -> Result<Option<Entry>, Stop> {
+    fn next(&mut self) -> Result<Option<Numbered>, Stop> {
         loop {
             if let Some(value) = self.waiting.next() {
                 self.handed += 1;
-                return Ok(Some(Entry::read(&value, self.handed)?));
+                let number = self.handed;
+                let entry = Entry::read(&value).map_err(|unsaid| lacks(&unsaid, number))?;
+                return Ok(Some(Numbered { entry, number }));
             }
             let Some(text) = self.line()? else { return Ok(None) };
             if text.trim_ascii().is_empty() {

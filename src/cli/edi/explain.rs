@@ -9,11 +9,12 @@ use clap::Args;
 
 use super::answer::answers;
 use super::{
-    Context, Ink, Input, Listed, Paint, Reading, count, facts, item_label, line, output, refuses, shown, to_value,
+    Context, Ink, Input, Listed, Paint, Reading, count, item_label, line, output, refuses, shown, to_value,
 };
 use crate::edi::acknowledgments::Receipt;
 use crate::edi::directory::{Field, Found, Item, Library, Position, label};
 use crate::edi::document::document;
+use crate::edi::facts;
 use crate::edi::findings::{Finding, Findings};
 use crate::edi::reader::{Event, Group, Interchange, Message, Party, Reader};
 use crate::edi::syntax::{Dialect, Element, Segment};

@@ -4,7 +4,6 @@ mod answer;
 mod check;
 mod convert;
 mod explain;
-mod facts;
 
 use std::fs::File;
 use std::io::{Cursor, IsTerminal, Read};
@@ -19,7 +18,7 @@ use crate::edi::charset::Charset;
 use crate::edi::directory::{Found, Item, Position, label};
 use crate::edi::findings::{Code, Finding, Place, Severity};
 use crate::edi::reader::Options;
-use crate::edi::syntax::{Dialect, Tag, sniff};
+use crate::edi::syntax::{Dialect, sniff};
 use crate::message::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
@@ -184,15 +183,12 @@ fn refuses(finding: &Finding) -> bool {
     finding.severity >= Severity::RejectMessage
 }
 
-/// `segment 9 UNT (message ends), element 1 (segments)`; of a missing segment what it should stand before.
+/// `segment 9 UNT (message ends), element 1 (segments)`; of a missing segment only which.
 fn place(dialect: Dialect, finding: &Finding, found: Option<&Found<'_>>) -> String {
     let Place { segment, tag, element, repetition, component, .. } = finding.place;
     let mut words = match (finding.code, segment) {
-        (_, 0) => String::new(),
-        (Code::MissingSegment, _) => match due_after(found, finding) {
-            Some(before) => format!("between {before} and segment {segment}, "),
-            None => format!("before segment {segment}, "),
-        },
+        // Its sentence says what it should stand after.
+        (_, 0) | (Code::MissingSegment, _) => String::new(),
         _ => format!("segment {segment} "),
     };
     words.push_str(tag.as_str());
@@ -212,15 +208,6 @@ fn place(dialect: Dialect, finding: &Finding, found: Option<&Found<'_>>) -> Stri
         words.push_str(&format!(" ({label})"));
     }
     words.trim().to_owned()
-}
-
-/// The mandatory segment that the definition has before one that is missing in no group.
-fn due_after(found: Option<&Found<'_>>, finding: &Finding) -> Option<Tag> {
-    let definition = found?.definition;
-    finding.sentence.ends_with(&format!(" is missing in {}", definition.name)).then_some(())?;
-    let children = definition.children(0);
-    let at = children.iter().position(|node| node.mandatory && node.tag == finding.place.tag)?;
-    children[..at].iter().rfind(|node| node.mandatory).map(|node| node.tag)
 }
 
 /// What the definition has at a place of a segment.

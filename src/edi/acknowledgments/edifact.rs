@@ -1,12 +1,12 @@
 //! CONTRL.
 
-use super::{MessageReceipt, Receipt, is_acknowledgment};
-use crate::edi::findings::{Code, Finding};
-use crate::edi::reader::Party;
+use super::{GroupReceipt, MessageReceipt, Receipt, is_acknowledgment};
+use crate::edi::findings::{Code, Finding, Severity};
+use crate::edi::reader::{Interchange, Party};
 use crate::message::{Map, Text, Value};
 
 /// The CONTRL of an interchange, for writing; none where nothing is to be acknowledged. `received`: only that it was
-/// received (8); else it is acknowledged (7) or refused (4), with each message that is refused and why.
+/// received (8); else it is acknowledged (7) or refused (4), with each group and message that is refused and why.
 pub fn contrl(receipt: &Receipt, received: bool) -> Option<Value> {
     if !receipt.wanted() {
         return None;
@@ -29,11 +29,15 @@ pub fn contrl(receipt: &Receipt, received: bool) -> Option<Value> {
     let mut root = Map::new();
     root.insert("UCI", Value::Map(head));
     if action == "7" {
-        let messages = receipt.groups.iter().flat_map(|group| &group.messages);
-        let told: Vec<Value> =
-            messages.filter(|message| !message.accepted() && !is_acknowledgment(&message.kind)).map(message).collect();
+        let fourth = interchange.notation.syntax == 4;
+        let (stated, plain): (Vec<&GroupReceipt>, Vec<_>) = receipt.groups.iter().partition(|group| group.stated);
+        let told: Vec<Value> = plain.into_iter().flat_map(|group| refused_messages(group, fourth)).collect();
         if !told.is_empty() {
             root.insert("UCM_group", Value::List(told));
+        }
+        let told: Vec<Value> = stated.into_iter().filter_map(|stated| group(stated, interchange, fourth)).collect();
+        if !told.is_empty() {
+            root.insert("UCF_group", Value::List(told));
         }
     }
     Some(Value::Map(root))
@@ -42,15 +46,47 @@ pub fn contrl(receipt: &Receipt, received: bool) -> Option<Value> {
 fn party(party: &Party, id: &'static str, internal: &'static str) -> Value {
     let mut map = Map::new();
     for (key, value) in [(id, &party.id), ("E0007", &party.qualifier), (internal, &party.internal)] {
-        if !value.is_empty() {
+        if !value.is_empty() && !key.is_empty() {
             map.insert(key, Value::text(&**value));
         }
     }
     Value::Map(map)
 }
 
+/// A group that is refused (4), or one (7) of which messages are; none for a good one.
+fn group(group: &GroupReceipt, interchange: &Interchange, fourth: bool) -> Option<Value> {
+    let why = group.findings.iter().filter(|finding| finding.severity >= Severity::RejectMessage);
+    let refused = why.clone().next().is_some() && group.wanted();
+    let told: Vec<Value> = if refused { Vec::new() } else { refused_messages(group, fourth).collect() };
+    if !refused && told.is_empty() {
+        return None;
+    }
+    // UNG of syntax 4 need not name them.
+    let sender = if group.sender.id.is_empty() { &interchange.sender } else { &group.sender };
+    let receiver = if group.receiver.id.is_empty() { &interchange.receiver } else { &group.receiver };
+    let mut head = Map::new();
+    head.insert("E0048", Value::text(&*group.reference));
+    head.insert("S006", party(sender, "E0040", ""));
+    head.insert("S007", party(receiver, "E0044", ""));
+    head.insert("E0083", Value::text(if refused { "4" } else { "7" }));
+    if let Some(code) = why.filter_map(|finding| code(finding.code)).next() {
+        head.insert("E0085", Value::text(code));
+    }
+    let mut map = Map::new();
+    map.insert("UCF", Value::Map(head));
+    if !told.is_empty() {
+        map.insert("UCM_group", Value::List(told));
+    }
+    Some(Value::Map(map))
+}
+
+fn refused_messages(group: &GroupReceipt, fourth: bool) -> impl Iterator<Item = Value> {
+    let refused = group.messages.iter().filter(|message| !message.accepted() && !is_acknowledgment(&message.kind));
+    refused.map(move |refused| message(refused, fourth))
+}
+
 /// A refused message: itself, and its segments in error.
-fn message(receipt: &MessageReceipt) -> Value {
+fn message(receipt: &MessageReceipt, fourth: bool) -> Value {
     let kind = &receipt.kind;
     let mut identity = Map::new();
     let parts = [&kind.name, &kind.version, &kind.release, &kind.agency, &kind.association];
@@ -70,7 +106,7 @@ fn message(receipt: &MessageReceipt) -> Value {
     }
     let mut map = Map::new();
     map.insert("UCM", Value::Map(head));
-    let segments = receipt.by_segment().into_iter().filter_map(|(number, findings)| segment(number, &findings));
+    let segments = receipt.by_segment().into_iter().filter_map(|(number, findings)| segment(number, &findings, fourth));
     let segments: Vec<Value> = segments.take(MOST).collect();
     if !segments.is_empty() {
         map.insert("UCS_group", Value::List(segments));
@@ -81,7 +117,7 @@ fn message(receipt: &MessageReceipt) -> Value {
 /// The definition allows 999 segments of a message, and 99 elements of a segment.
 const MOST: usize = 999;
 
-fn segment(number: u32, findings: &[&Finding]) -> Option<Value> {
+fn segment(number: u32, findings: &[&Finding], fourth: bool) -> Option<Value> {
     let mut head = Map::new();
     head.insert("E0096", Value::text(number.to_string()));
     let alone = findings.iter().filter(|finding| finding.place.element == 0).find_map(|finding| code(finding.code));
@@ -95,6 +131,9 @@ fn segment(number: u32, findings: &[&Finding]) -> Option<Value> {
         place.insert("E0098", Value::text(finding.place.element.to_string()));
         if finding.place.component > 0 {
             place.insert("E0104", Value::text(finding.place.component.to_string()));
+        }
+        if fourth && finding.place.repetition > 0 {
+            place.insert("E0136", Value::text(finding.place.repetition.to_string()));
         }
         let mut map = Map::new();
         map.insert("E0085", Value::text(code));
@@ -111,6 +150,11 @@ fn segment(number: u32, findings: &[&Finding]) -> Option<Value> {
         map.insert(Text::new_static("UCD"), Value::List(elements));
     }
     Some(Value::Map(map))
+}
+
+/// Whether 0085 has a code for it.
+pub(super) fn tells(finding: Code) -> bool {
+    code(finding).is_some()
 }
 
 /// The syntax error as 0085 codes it.

@@ -14,15 +14,20 @@ mod sentences;
 mod tests;
 mod x12;
 
-use super::findings::{Code, Finding, Severity};
-use super::reader::{Event, Group, Interchange, MessageType};
+use std::sync::Arc;
+
+use super::findings::{Code, Finding, Findings, Severity};
+use super::reader::{Event, Group, Interchange, Message, MessageType, Party};
+use super::syntax::Dialect;
 use super::tree::Tree;
+use crate::message::Text;
 pub use edifact::contrl;
 pub use read::{Acknowledgment, Answered, Fate, GroupFate, Kind, MessageFate, REASONS, Reason};
 pub use sentences::List;
 pub use x12::{functional, ta1};
 
-/// What became of an interchange.
+/// What became of an interchange. It stays small: of a good message it keeps the type and reference, and of all of them
+/// together no more than [`FINDINGS`] findings.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
     pub interchange: Interchange,
@@ -31,6 +36,11 @@ pub struct Receipt {
     pub findings: Vec<Finding>,
     pub verdict: Option<Severity>,
     ended: bool,
+    group_open: bool,
+    /// The types met, which messages share.
+    kinds: Vec<Arc<MessageType>>,
+    /// Findings kept of messages.
+    kept: usize,
 }
 
 /// What became of a group; messages of EDIFACT without groups are in one that was not stated.
@@ -38,6 +48,8 @@ pub struct Receipt {
 pub struct GroupReceipt {
     pub stated: bool,
     pub function: String,
+    pub sender: Party,
+    pub receiver: Party,
     pub reference: String,
     pub agency: String,
     pub version: String,
@@ -50,10 +62,34 @@ pub struct GroupReceipt {
 /// What became of a message.
 #[derive(Clone, Debug, Default)]
 pub struct MessageReceipt {
-    pub kind: MessageType,
-    pub reference: String,
+    pub kind: Arc<MessageType>,
+    pub reference: Text,
     pub verdict: Option<Severity>,
+    /// It has errors that an acknowledgment tells, though it may be accepted.
+    pub noted: bool,
+    /// Those an acknowledgment tells, as far as they are kept.
     pub findings: Vec<Finding>,
+}
+
+/// Findings kept of the messages of an interchange. Past it a refused message keeps one, without its sentence; accepted ones
+/// get half of it.
+pub const FINDINGS: usize = 20_000;
+
+/// Findings kept of one message.
+const OF_MESSAGE: usize = 200;
+
+/// Types kept to be shared.
+const KINDS: usize = 64;
+
+/// Characters kept of a reference: the standards allow 14 and 9.
+const REFERENCE: usize = 70;
+
+/// Whether the acknowledgments of a dialect have a code for it.
+fn tells(dialect: Dialect, code: Code) -> bool {
+    match dialect {
+        Dialect::Edifact => edifact::tells(code),
+        Dialect::X12 => x12::tells(code),
+    }
 }
 
 /// Whether a message is an acknowledgment itself.
@@ -69,16 +105,15 @@ impl Receipt {
                 *self = Receipt { interchange: (*interchange).clone(), ..Receipt::default() };
                 self.add(event);
             }
-            Event::Group(group) => self.groups.push(GroupReceipt::of(group)),
+            Event::Group(group) => {
+                self.groups.push(GroupReceipt::of(group));
+                self.group_open = true;
+            }
             Event::Message(message) => {
-                let mut findings = message.findings.list().to_vec();
-                let mut verdict = message.findings.verdict();
-                if let Some(tree) = tree {
-                    findings.extend_from_slice(tree.findings.list());
-                    verdict = verdict.max(tree.findings.verdict());
-                }
-                let (kind, reference) = (message.kind.clone(), message.reference.clone());
-                let receipt = MessageReceipt { kind, reference, verdict: Some(verdict), findings };
+                let of_tree = tree.map(|tree| &tree.findings);
+                let verdict = message.findings.verdict().max(of_tree.map_or(Severity::Ignore, Findings::verdict));
+                let all = message.findings.list().iter().chain(of_tree.into_iter().flat_map(Findings::list));
+                let receipt = self.message(message, verdict, all);
                 self.group().messages.push(receipt);
             }
             Event::GroupEnd(trailer) => {
@@ -88,6 +123,7 @@ impl Receipt {
                 let stated =
                     segment.and_then(|segment| String::from_utf8_lossy(segment.component(1, 1)).trim().parse().ok());
                 group.counted = Some(stated.unwrap_or(trailer.messages));
+                self.group_open = false;
             }
             Event::InterchangeEnd(_) => {
                 self.ended = true;
@@ -102,9 +138,49 @@ impl Receipt {
         self.verdict = self.verdict.max(Some(event.findings().verdict()));
     }
 
-    /// The open group.
+    /// What is kept of a message.
+    fn message<'f>(
+        &mut self,
+        message: &Message,
+        verdict: Severity,
+        findings: impl Iterator<Item = &'f Finding> + Clone,
+    ) -> MessageReceipt {
+        let dialect = message.notation.dialect;
+        let kind = self.kinds.iter().find(|kind| ***kind == message.kind).cloned();
+        let kind = kind.unwrap_or_else(|| {
+            let made = Arc::new(message.kind.clone());
+            if self.kinds.len() < KINDS {
+                self.kinds.push(Arc::clone(&made));
+            }
+            made
+        });
+        let refused = verdict >= Severity::RejectMessage;
+        let told = findings.filter(|finding| tells(dialect, finding.code));
+        let noted = told.clone().next().is_some();
+        // A CONTRL names none that is accepted.
+        let room = match (refused, dialect) {
+            (true, _) => FINDINGS,
+            (false, Dialect::X12) => FINDINGS / 2,
+            (false, Dialect::Edifact) => 0,
+        };
+        let room = room.saturating_sub(self.kept).min(OF_MESSAGE);
+        let refusing = |finding: &&Finding| finding.severity >= Severity::RejectMessage;
+        let ordered = told.clone().filter(refusing).chain(told.filter(|finding| !refusing(finding)));
+        let mut findings: Vec<Finding> = ordered.clone().take(room).cloned().collect();
+        self.kept += findings.len();
+        if let Some(first) = ordered.clone().next().filter(|_| refused && findings.is_empty()) {
+            findings.push(Finding { sentence: String::new(), ..*first });
+        }
+        // Most keep none or one: a list has room for four.
+        findings.shrink_to_fit();
+        let reference: String = message.reference.chars().take(REFERENCE).collect();
+        MessageReceipt { kind, reference: Text::new(reference), verdict: Some(verdict), noted, findings }
+    }
+
+    /// The open group. A message of EDIFACT after one that has ended is in none.
     fn group(&mut self) -> &mut GroupReceipt {
-        if self.groups.is_empty() {
+        let outside = !self.group_open && self.interchange.notation.dialect == Dialect::Edifact;
+        if self.groups.last().is_none_or(|group| group.stated && outside) {
             self.groups.push(GroupReceipt::default());
         }
         let last = self.groups.len() - 1;
@@ -113,9 +189,9 @@ impl Receipt {
 
     /// Whether the whole interchange is refused.
     pub fn refused(&self) -> bool {
-        let messages = self.groups.iter().flat_map(|group| &group.messages);
-        let worst = messages.filter_map(|message| message.verdict).max().max(self.verdict);
-        worst == Some(Severity::RejectInterchange)
+        let messages = self.groups.iter().flat_map(|group| &group.messages).filter_map(|message| message.verdict);
+        let groups = self.groups.iter().flat_map(|group| &group.findings).map(|finding| finding.severity);
+        messages.chain(groups).chain(self.verdict).max() == Some(Severity::RejectInterchange)
     }
 
     /// Whether there is something to acknowledge: not where all are acknowledgments themselves.
@@ -133,6 +209,8 @@ impl GroupReceipt {
         GroupReceipt {
             stated: true,
             function: group.function.clone(),
+            sender: group.sender.clone(),
+            receiver: group.receiver.clone(),
             reference: group.reference.clone(),
             agency: group.agency.clone(),
             version: group.version.clone(),

@@ -2,7 +2,7 @@
 
 use super::{GroupReceipt, MessageReceipt, Receipt};
 use crate::edi::document::Line;
-use crate::edi::findings::{Code, Finding, Severity};
+use crate::edi::findings::{Code, Finding, Place, Severity};
 use crate::message::{Map, Text, Value};
 
 /// The functional acknowledgment of a group, for writing; none where nothing is to be acknowledged. `implementation`: as
@@ -67,23 +67,26 @@ const MOST: usize = 1000;
 
 /// `A`, `E` or `R`.
 fn status(message: &MessageReceipt) -> &'static str {
-    let told = |finding: &Finding| {
-        let code = finding.code;
-        segment_code(code).is_some() || element_code(code, true).is_some() || set_code(code).is_some()
-    };
-    match message.accepted() {
-        false => "R",
-        true if message.findings.iter().any(told) => "E",
-        true => "A",
+    match (message.accepted(), message.noted) {
+        (false, _) => "R",
+        (true, true) => "E",
+        (true, false) => "A",
     }
+}
+
+/// Whether a 997 or 999 has a code for it.
+pub(super) fn tells(code: Code) -> bool {
+    segment_code(code).is_some() || element_code(code, true).is_some() || set_code(code).is_some()
 }
 
 /// The errors of one segment: those of itself each alone, those of its elements together.
 fn segments(findings: &[&Finding], segment: &str, element: &str, implementation: bool) -> Vec<Value> {
     let mut found = Vec::new();
     let entry = |finding: &Finding, code: &str| {
-        let tag = finding.place.tag;
-        fields(segment, &[tag.as_str(), &finding.place.segment.to_string(), "", code])
+        let Place { tag, segment: number, .. } = finding.place;
+        // A missing segment has the number it would have; CONTRL tells that of the one before.
+        let number = number.saturating_add(u32::from(finding.code == Code::MissingSegment));
+        fields(segment, &[tag.as_str(), &number.to_string(), "", code])
     };
     for finding in findings {
         if let Some(code) = segment_code(finding.code).filter(|_| !finding.place.tag.is_empty()) {

@@ -43,7 +43,8 @@ impl Severity {
 pub struct Place {
     /// Which message of the interchange; 0 for the envelope.
     pub message: u32,
-    /// Which segment: of the message (UNH and ST are 1), for the envelope of the interchange (UNB and ISA are 1).
+    /// Which segment: of the message (UNH and ST are 1), for the envelope of the interchange (UNB and ISA are 1). Of a missing
+    /// one the segment it should stand after.
     pub segment: u32,
     /// Of that segment; of a missing one its own.
     pub tag: Tag,
@@ -73,7 +74,8 @@ impl fmt::Display for Finding {
             write!(f, " in message {message}")?;
         }
         if segment > 0 {
-            write!(f, " at segment {segment}")?;
+            let at = if self.code == Code::MissingSegment { "after" } else { "at" };
+            write!(f, " {at} segment {segment}")?;
         }
         if !tag.is_empty() {
             write!(f, " ({tag})")?;

@@ -56,7 +56,7 @@ pub struct Group {
     pub time: String,
     pub reference: String,
     pub agency: String,
-    /// GS08: `004010VICS`.
+    /// GS08: `004010VICS`; of EDIFACT the components of S008: `D:96A`.
     pub version: String,
     pub record: Record,
     pub findings: Findings,
@@ -146,7 +146,8 @@ impl Group {
         match notation.dialect {
             Dialect::Edifact => {
                 (self.date, self.time, self.reference) = (text(4, 1), text(4, 2), text(5, 1));
-                (self.agency, self.version) = (text(6, 1), text(7, 2));
+                let version = [1, 2, 3].map(|component| text(7, component)).join(":");
+                (self.agency, self.version) = (text(6, 1), version.trim_end_matches(':').to_owned());
             }
             Dialect::X12 => {
                 (self.date, self.time, self.reference) = (text(4, 1), text(5, 1), text(6, 1));

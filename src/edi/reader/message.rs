@@ -263,4 +263,10 @@ impl Message {
     pub fn place(&self, index: usize) -> Place {
         self.record.place(self.number, index)
     }
+
+    /// The place of a segment that is missing before segment `index`: the number is that of the one before it.
+    pub fn missing_at(&self, index: usize, tag: Tag) -> Place {
+        let segment = u32::try_from(index).unwrap_or(u32::MAX);
+        Place { segment, tag, ..self.place(index) }
+    }
 }

@@ -86,6 +86,23 @@ impl<R: Read> Reader<R> {
         Reader { segments: Segments::new(source, options.limits), state: State::new(options) }
     }
 
+    /// Goes on in the middle of an input: `beginning` is the input from its start, read again up to byte `position`, where an
+    /// event ended that was handed out; `rest` is the input from there on.
+    ///
+    /// # Errors
+    /// Those of `beginning`.
+    pub fn resumed(beginning: impl Read, position: u64, rest: R, options: Options) -> io::Result<Reader<R>> {
+        let mut before = Reader::new(beginning, options);
+        while before.segments.position() < position
+            && let Some(piece) = before.segments.read()?
+        {
+            before.state.take(&piece);
+            before.state.forget();
+        }
+        before.state.forget_message();
+        Ok(Reader { segments: before.segments.going_on(rest), state: before.state })
+    }
+
     /// The interchange being read.
     pub fn interchange(&self) -> &Interchange {
         &self.state.interchange

@@ -107,6 +107,19 @@ impl State {
         !self.steps.is_empty()
     }
 
+    /// Leaves out the events that wait: they were handed out by an earlier reading.
+    pub fn forget(&mut self) {
+        self.steps.clear();
+        while self.resume() {
+            self.steps.clear();
+        }
+    }
+
+    /// Leaves out the message that is open: it was handed out, and ends only with what follows.
+    pub fn forget_message(&mut self) {
+        self.message_open = false;
+    }
+
     /// Takes the next piece of the input.
     #[inline]
     pub fn take(&mut self, piece: &Piece<'_>) {

@@ -104,6 +104,33 @@ impl<R: Read> Segments<R> {
         }
     }
 
+    /// How much of the input was handed out.
+    pub fn position(&self) -> u64 {
+        self.offset + self.start as u64
+    }
+
+    /// The same input, read on from another source that stands at [`Segments::position`].
+    pub fn going_on<S>(self, source: S) -> Segments<S> {
+        let (offset, found) = (self.position(), Found::default());
+        let Segments { buffer, limits, scanner, opening, sniffed, fresh, .. } = self;
+        Segments {
+            source,
+            buffer,
+            filled: 0,
+            start: 0,
+            offset,
+            ended: false,
+            limits,
+            found,
+            next_end: 0,
+            next_mark: 0,
+            scanner,
+            opening,
+            sniffed,
+            fresh,
+        }
+    }
+
     /// The next piece; `None` at the end of the input.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::check::check;
 use super::{Branch, Guide, NONE, Tree};
 use crate::edi::directory::{Definition, Found, Node};
-use crate::edi::findings::{Code, Findings, Place, Policy};
+use crate::edi::findings::{Code, Findings, Policy};
 use crate::edi::reader::Message;
 use crate::edi::syntax::{Dialect, Tag};
 
@@ -87,7 +87,7 @@ impl<'a, 'p> Builder<'a, 'p> {
             }
         }
         while !self.frames.is_empty() {
-            self.close(definition, self.tree.message.record.len().saturating_sub(1));
+            self.close(definition, self.tree.message.record.len());
         }
         self.tree
     }
@@ -219,21 +219,42 @@ impl<'a, 'p> Builder<'a, 'p> {
         self.frames.push(Frame { branch, node, at: 0, counts });
     }
 
-    /// Closes the innermost group: what had to stand in it is now known to be missing.
+    /// Closes the innermost group: what had to stand in it is now known to be missing. It ended before segment `index`.
     fn close(&mut self, definition: &Definition, index: usize) {
         let Some(frame) = self.frames.pop() else { return };
-        for (node, count) in definition.children(frame.node).iter().zip(&self.counts[frame.counts..]) {
-            if node.mandatory && *count == 0 {
-                let around = definition.node(frame.node);
-                let place = Place { tag: node.tag, ..self.tree.message.place(index) };
-                let sentence = || {
-                    let around = if around.key.is_empty() { &definition.name } else { around.key.as_str() };
-                    format!("{} is missing in {around}", node.key)
-                };
-                self.tree.findings.add(self.policy, Code::MissingSegment, place, sentence);
+        for (child, node) in definition.children(frame.node).iter().enumerate() {
+            if !node.mandatory || self.counts[frame.counts + child] > 0 {
+                continue;
             }
+            let around = definition.node(frame.node);
+            let before = self.first_after(definition, frame, child).unwrap_or(index);
+            let place = self.tree.message.missing_at(before, node.tag);
+            let record = &self.tree.message.record;
+            let sentence = || {
+                let around = if around.key.is_empty() { &definition.name } else { around.key.as_str() };
+                match before.checked_sub(1) {
+                    Some(last) => {
+                        format!("{} is missing in {around}, after segment {before} ({})", node.key, record.tag(last))
+                    }
+                    None => format!("{} is missing in {around}", node.key),
+                }
+            };
+            self.tree.findings.add(self.policy, Code::MissingSegment, place, sentence);
         }
         self.counts.truncate(frame.counts);
+    }
+
+    /// The first segment of a group that belongs behind its child number `child`.
+    fn first_after(&self, definition: &Definition, frame: Frame, child: usize) -> Option<usize> {
+        let mut next = self.tree.branches.get(frame.branch as usize)?.first;
+        while let Some(branch) = self.tree.branches.get(next as usize) {
+            let behind = (branch.node != NONE).then(|| definition.node(branch.node));
+            if behind.is_some_and(|node| node.parent == frame.node && node.index as usize > child) {
+                return Some(branch.segment as usize);
+            }
+            next = branch.next;
+        }
+        None
     }
 
     fn add(&mut self, under: u32, node: u32, segment: usize, group: bool) -> u32 {

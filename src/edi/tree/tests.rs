@@ -60,8 +60,8 @@ fn what_does_not_fit_is_kept_and_told() {
         "BGM+220+1'LIN+1'",
         "BGM LIN_group(LIN)",
         &[
-            "MISSING-SEGMENT in message 1 at segment 4 (DTM), byte 74: DTM is missing in ORDERS",
-            "MISSING-SEGMENT in message 1 at segment 4 (UNS), byte 74: UNS is missing in ORDERS",
+            "MISSING-SEGMENT in message 1 after segment 2 (DTM), byte 68: DTM is missing in ORDERS, after segment 2 (BGM)",
+            "MISSING-SEGMENT in message 1 after segment 3 (UNS), byte 74: UNS is missing in ORDERS, after segment 3 (LIN)",
         ],
     );
     check(
@@ -69,6 +69,24 @@ fn what_does_not_fit_is_kept_and_told() {
         "BGM DTM PAI PAI PAI UNS",
         &["REPEATS in message 1 at segment 5 (PAI), byte 95: there are more PAI than the 1 allowed here"],
     );
+}
+
+#[test]
+fn a_missing_segment_stands_after_one() {
+    let text = "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000001*0*P*>~\
+        GS*PO*ALPHA*BETA*20260101*1200*1*X*004010~ST*850*0001~AMT*1*5~FA1*AC~PO1*1*1*EA~LS*A~LDT*AA*1*DA~QTY*38*5~N9*ZZ*1~\
+        MSG*a~CTT*1~SE*11*0001~GE*1*1~IEA*1*000000001~";
+    let (_, findings) = shown(text);
+    let sentences: Vec<_> = findings.iter().map(|finding| finding.rsplit(": ").next().unwrap_or_default()).collect();
+    assert_eq!(
+        sentences,
+        [
+            "FA2 is missing in FA1_loop, after segment 3 (FA1)",
+            "LE is missing in LS_loop, after segment 7 (QTY)",
+            "BEG is missing in 850, after segment 1 (ST)",
+        ]
+    );
+    assert!(findings[1].starts_with("EDI-MISSING-SEGMENT in message 1 after segment 7 (LE), byte"), "{}", findings[1]);
 }
 
 #[test]

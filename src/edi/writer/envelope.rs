@@ -27,12 +27,12 @@ pub(super) fn service_string(profile: &Profile) -> Vec<u8> {
 /// UNB; an ISA is written by [`isa`].
 pub(super) fn interchange(profile: &Profile, header: &Header) -> Line {
     let party = |party: &Party| [party.id.clone(), party.qualifier.clone(), party.internal.clone()];
-    let date = if profile.version.as_str() < "4" { short(&header.date) } else { &header.date };
+    let date = edifact_date(profile, &header.date);
     Line::new("UNB")
         .with_components(&[&profile.syntax, &profile.version])
         .with_components(&party(&header.sender))
         .with_components(&party(&header.receiver))
-        .with_components(&[date, &header.time])
+        .with_components(&[date.as_str(), minutes(&header.time)])
         .with(&header.reference)
         .with("")
         .with(&header.application)
@@ -59,7 +59,7 @@ pub(super) fn isa(profile: &Profile, header: &Header, out: &mut Vec<u8>, finding
         (&header.receiver.qualifier, 2),
         (&header.receiver.id, 15),
         (short(&header.date), 6),
-        (&header.time, 4),
+        (minutes(&header.time), 4),
         (&standard, 1),
         (&profile.version, 5),
         (&number, 9),
@@ -92,13 +92,13 @@ pub(super) fn group(profile: &Profile, header: &Header, group: &GroupHeader) -> 
     let party = |party: &Party| [party.id.clone(), party.qualifier.clone()];
     match profile.dialect {
         Dialect::Edifact => {
-            let date = if profile.version.as_str() < "4" { short(&header.date) } else { &header.date };
+            let date = edifact_date(profile, &header.date);
             let version: Vec<&str> = group.version.split(':').collect();
             Line::new("UNG")
                 .with(&group.function)
                 .with_components(&party(&group.sender))
                 .with_components(&party(&group.receiver))
-                .with_components(&[date, &header.time])
+                .with_components(&[date.as_str(), minutes(&header.time)])
                 .with(&group.reference)
                 .with(&group.agency)
                 .with_components(&version)
@@ -107,7 +107,7 @@ pub(super) fn group(profile: &Profile, header: &Header, group: &GroupHeader) -> 
             .with(&group.function)
             .with(&group.sender.id)
             .with(&group.receiver.id)
-            .with(&header.date)
+            .with(x12_date(profile, group, &header.date))
             .with(&header.time)
             .with(&group.reference)
             .with(&group.agency)
@@ -126,7 +126,36 @@ pub(super) fn padded(reference: &str, width: usize) -> String {
     if number { format!("{reference:0>width$}") } else { reference.to_owned() }
 }
 
+/// The century is written from syntax 4 on.
+fn edifact_date(profile: &Profile, date: &str) -> String {
+    if profile.notation().syntax >= 4 { long(date) } else { short(date).to_owned() }
+}
+
+/// The century is written from 004010 on, where the group does not say from the version of the interchange on.
+fn x12_date(profile: &Profile, group: &GroupHeader, date: &str) -> String {
+    let before = match group.version.as_str() {
+        "" => profile.version.as_str() < "00401",
+        version => version < "00401",
+    };
+    if before { short(date).to_owned() } else { long(date) }
+}
+
 /// `YYMMDD` of `YYYYMMDD`.
 fn short(date: &str) -> &str {
     if date.len() == 8 && date.is_ascii() { &date[2..] } else { date }
+}
+
+/// `YYYYMMDD` of `YYMMDD`: 80 to 99 are of the last century.
+fn long(date: &str) -> String {
+    let digits = date.len() == 6 && date.bytes().all(|byte| byte.is_ascii_digit());
+    match digits {
+        true if date >= "80" => format!("19{date}"),
+        true => format!("20{date}"),
+        false => date.to_owned(),
+    }
+}
+
+/// `HHMM` of a time with seconds.
+fn minutes(time: &str) -> &str {
+    if time.len() > 4 && time.is_ascii() { &time[..4] } else { time }
 }

@@ -36,7 +36,11 @@ pub struct InterchangeWriter<'a, W> {
     profile: &'a Profile,
     library: &'a Library,
     header: Header,
+    /// The beginning of the interchange, until something follows it.
+    head: Option<Vec<u8>>,
     group: Option<GroupHeader>,
+    /// The beginning of the group, until a message follows it.
+    group_head: Option<Vec<u8>>,
     groups: usize,
     messages: usize,
     group_messages: usize,
@@ -46,24 +50,42 @@ pub struct InterchangeWriter<'a, W> {
 const FINDINGS: usize = 1000;
 
 impl<'a, W: Write> InterchangeWriter<'a, W> {
-    /// Begins an interchange: UNA and UNB, or ISA.
+    /// Begins an interchange: UNA and UNB, or ISA. They are written with what follows them first: an interchange or group of
+    /// nothing is not left behind.
     ///
     /// # Errors
-    /// Those of `out`; a header that does not fit its segment, delimiters that cannot work.
+    /// A header that does not fit its segment, delimiters that cannot work.
     pub fn new(out: W, profile: &'a Profile, library: &'a Library, header: Header) -> Result<Self, WriteError> {
-        let mut writer =
-            InterchangeWriter { out, profile, library, header, group: None, groups: 0, messages: 0, group_messages: 0 };
-        let (line, mut findings) = (envelope::interchange(profile, &writer.header), Findings::new(FINDINGS));
+        let (line, mut findings) = (envelope::interchange(profile, &header), Findings::new(FINDINGS));
         if let Some(fault) = profile.delimiters.fault() {
             findings.refuse(Code::Delimiters, Place::default(), fault);
         }
         let mut bytes = envelope::service_string(profile);
         match profile.dialect {
             Dialect::Edifact => encode::encode(&line, 1, profile, &mut bytes, &mut findings),
-            Dialect::X12 => envelope::isa(profile, &writer.header, &mut bytes, &mut findings),
+            Dialect::X12 => envelope::isa(profile, &header, &mut bytes, &mut findings),
         }
-        writer.put(&bytes, findings)?;
-        Ok(writer)
+        let head = Some(accepted(bytes, findings)?);
+        let (group, group_head) = (None, None);
+        let (groups, messages, group_messages) = (0, 0, 0);
+        Ok(InterchangeWriter {
+            out,
+            profile,
+            library,
+            header,
+            head,
+            group,
+            group_head,
+            groups,
+            messages,
+            group_messages,
+        })
+    }
+
+    /// How many messages are written so far. Where it is 0 at the end and no service segment was written either, there will
+    /// be no interchange: [`InterchangeWriter::finish`] writes nothing.
+    pub fn messages(&self) -> usize {
+        self.messages
     }
 
     /// Writes a service segment that stands between the beginning of the interchange and its first group or message: a
@@ -72,14 +94,15 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
     /// # Errors
     /// As [`InterchangeWriter::new`]; where a group or message is written already.
     pub fn service(&mut self, line: &Line) -> Result<(), WriteError> {
-        if self.groups > 0 || self.messages > 0 {
+        if self.group.is_some() || self.messages > 0 {
             let mut findings = Findings::new(FINDINGS);
             let place = Place { tag: Tag::new(&line.tag), ..Place::default() };
             let sentence = format!("{} stands before all groups and messages", line.tag);
             findings.refuse(Code::Order, place, sentence);
             return Err(WriteError::Refused(findings));
         }
-        self.line(line)
+        let bytes = self.encoded_line(line)?;
+        self.put(&bytes)
     }
 
     /// Begins a group; the one before ends.
@@ -88,9 +111,7 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
     /// As [`InterchangeWriter::new`].
     pub fn group(&mut self, group: GroupHeader) -> Result<(), WriteError> {
         self.end_group()?;
-        let line = envelope::group(self.profile, &self.header, &group);
-        self.line(&line)?;
-        self.groups += 1;
+        self.group_head = Some(self.encoded_line(&envelope::group(self.profile, &self.header, &group))?);
         self.group_messages = 0;
         self.group = Some(group);
         Ok(())
@@ -103,7 +124,12 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
     /// Those of the output; what the definition or the profile forbids. Nothing of the message is written then.
     pub fn message(&mut self, kind: &MessageType, reference: &str, document: &Value) -> Result<Findings, WriteError> {
         let (bytes, findings) = self.encoded(kind, reference, document);
-        self.put(&bytes, findings.clone())?;
+        let bytes = accepted(bytes, findings.clone())?;
+        if let Some(head) = self.group_head.take() {
+            self.put(&head)?;
+            self.groups += 1;
+        }
+        self.put(&bytes)?;
         self.messages += 1;
         self.group_messages += 1;
         Ok(findings)
@@ -117,38 +143,45 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
         self.message(&tree.message.kind, &tree.message.reference, &document(tree))
     }
 
-    /// Ends the interchange and gives the output back.
+    /// Ends the interchange and gives the output back. One without any message or service segment is not written at all.
     ///
     /// # Errors
     /// Those of the output.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.end_group()?;
+        if self.head.is_some() {
+            return Ok(self.out);
+        }
         let counted = match self.profile.dialect {
             Dialect::X12 => self.groups,
             Dialect::Edifact if self.groups > 0 => self.groups,
             Dialect::Edifact => self.messages,
         };
-        let line = envelope::interchange_end(self.profile, &self.header, counted);
-        self.line(&line)?;
+        let bytes = self.encoded_line(&envelope::interchange_end(self.profile, &self.header, counted))?;
+        self.put(&bytes)?;
         self.out.flush()?;
         Ok(self.out)
     }
 
     fn end_group(&mut self) -> Result<(), WriteError> {
         let Some(group) = self.group.take() else { return Ok(()) };
-        let line = envelope::group_end(self.profile, &group, self.group_messages);
-        self.line(&line)
+        if self.group_head.take().is_some() {
+            return Ok(());
+        }
+        let bytes = self.encoded_line(&envelope::group_end(self.profile, &group, self.group_messages))?;
+        self.put(&bytes)
     }
 
-    fn line(&mut self, line: &Line) -> Result<(), WriteError> {
+    fn encoded_line(&self, line: &Line) -> Result<Vec<u8>, WriteError> {
         let (mut bytes, mut findings) = (Vec::new(), Findings::new(FINDINGS));
         encode::encode(line, 0, self.profile, &mut bytes, &mut findings);
-        self.put(&bytes, findings)
+        accepted(bytes, findings)
     }
 
-    fn put(&mut self, bytes: &[u8], findings: Findings) -> Result<(), WriteError> {
-        if !findings.accepted() {
-            return Err(WriteError::Refused(findings));
+    /// Writes `bytes`, the beginning of the interchange before them if that is still to be written.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        if let Some(head) = self.head.take() {
+            self.out.write_all(&head)?;
         }
         Ok(self.out.write_all(bytes)?)
     }
@@ -225,4 +258,9 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
             line.set(2, 1, reference);
         }
     }
+}
+
+/// The bytes, unless something refuses them.
+fn accepted(bytes: Vec<u8>, findings: Findings) -> Result<Vec<u8>, WriteError> {
+    if findings.accepted() { Ok(bytes) } else { Err(WriteError::Refused(findings)) }
 }

@@ -103,9 +103,9 @@ impl Profile {
 pub struct Header {
     pub sender: Party,
     pub receiver: Party,
-    /// `YYYYMMDD`; shortened where the syntax wants it.
+    /// `YYYYMMDD`; shortened where the version wants it.
     pub date: String,
-    /// `HHMM`.
+    /// `HHMM`, or with seconds, which only the group of X12 has.
     pub time: String,
     pub reference: String,
     pub test: bool,

@@ -76,7 +76,10 @@ fn what_is_forbidden_is_refused() {
     };
     check(
         r#"{"BGM":{"E1004":"4711"}}"#,
-        &["EDI-MISSING-SEGMENT in message 1 at segment 3 (DTM)", "EDI-MISSING-SEGMENT in message 1 at segment 3 (UNS)"],
+        &[
+            "EDI-MISSING-SEGMENT in message 1 after segment 2 (DTM)",
+            "EDI-MISSING-SEGMENT in message 1 after segment 2 (UNS)",
+        ],
     );
     check(&ORDER.replace("4711", "Łódź"), &["EDI-CHARSET at segment 2 (BGM) element 2 component 1"]);
     check(&ORDER.replace("E1004", "E9999"), &["EDI-UNKNOWN-FIELD"]);
@@ -122,6 +125,97 @@ fn findings(bytes: &[u8]) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn an_interchange_of_nothing_is_not_written() {
+    let profile = Profile::x12();
+    let begun = || InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    let group = |reference: &str| GroupHeader {
+        function: "PO".into(),
+        reference: reference.into(),
+        version: "004010".into(),
+        ..GroupHeader::default()
+    };
+    let (good, kind) = (
+        value(r#"{"BEG":{"BEG01":"00","BEG02":"SA","BEG03":"1","BEG05":"20260101"},"PO1_loop":[{"PO1":{}}]}"#),
+        kind("850", "", "004010", "X"),
+    );
+    let mut writer = begun();
+    writer.group(group("1")).expect("a good group");
+    assert!(writer.message(&kind, "1", &value("{}")).is_err());
+    assert_eq!(writer.messages(), 0);
+    assert_eq!(writer.finish().expect("memory"), b"");
+    // Nor is a group of nothing, and it is not counted.
+    let mut writer = begun();
+    for reference in ["1", "2", "3"] {
+        writer.group(group(reference)).expect("a good group");
+        if reference == "2" {
+            writer.message(&kind, "1", &good).expect("allowed");
+        }
+    }
+    assert_eq!(writer.messages(), 1);
+    let bytes = writer.finish().expect("memory");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(
+        text.contains("~GS*PO***20260101*1200*2**004010~ST*") && text.ends_with("~GE*1*2~IEA*1*000000007~"),
+        "{text}"
+    );
+    assert_eq!(findings(&bytes), Vec::<String>::new());
+}
+
+#[test]
+fn dates_are_as_long_as_the_version_wants() {
+    let x12 = |interchange: &str, group: &str, date: &str, time: &str| {
+        let profile = Profile { version: interchange.into(), ..Profile::x12() };
+        let header = Header { date: date.into(), time: time.into(), ..header() };
+        let mut writer =
+            InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header).expect("a good header");
+        writer
+            .group(GroupHeader { function: "PO".into(), version: group.into(), ..GroupHeader::default() })
+            .expect("a good group");
+        let document =
+            value(r#"{"BEG":{"BEG01":"00","BEG02":"SA","BEG03":"1","BEG05":"20260101"},"PO1_loop":[{"PO1":{}}]}"#);
+        writer.message(&kind("850", "", "004010", "X"), "1", &document).expect("allowed");
+        let text = String::from_utf8_lossy(&writer.finish().expect("memory")).into_owned();
+        let element = |number: usize| text.split(['*', '~']).nth(number).unwrap_or_default().to_owned();
+        format!("{} {} {} {}", element(9), element(10), element(21), element(22))
+    };
+    assert_eq!(x12("00401", "004010VICS", "20260101", "1200"), "260101 1200 20260101 1200");
+    assert_eq!(x12("00401", "", "260101", "120059"), "260101 1200 20260101 120059");
+    assert_eq!(x12("00200", "003060", "20260101", "1200"), "260101 1200 260101 1200");
+    assert_eq!(x12("00400", "004010", "991231", "1200"), "991231 1200 19991231 1200");
+    assert_eq!(x12("00305", "", "20260101", "1200"), "260101 1200 260101 1200");
+    let edifact = |version: &str, date: &str| {
+        let profile = Profile { version: version.into(), ..Profile::edifact() };
+        let header = Header { date: date.into(), time: "120059".into(), ..header() };
+        let mut writer =
+            InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header).expect("a good header");
+        let group = GroupHeader {
+            function: "ORDERS".into(),
+            sender: Party { id: "A".into(), ..Party::default() },
+            receiver: Party { id: "B".into(), ..Party::default() },
+            reference: "3".into(),
+            agency: "UN".into(),
+            version: "D:96A".into(),
+        };
+        writer.group(group).expect("a good group");
+        writer.message(&orders(), "1", &value(ORDER)).expect("allowed");
+        let bytes = writer.finish().expect("memory");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut reader = Reader::new(&bytes[..], Options::default());
+        while let Some(event) = reader.read().expect("a slice does not fail") {
+            if let Event::Group(group) = event {
+                assert_eq!((group.version.as_str(), group.agency.as_str()), ("D:96A", "UN"), "{text}");
+            }
+        }
+        let part =
+            |tag: &str| text.split('\'').find(|line| line.starts_with(tag)).and_then(|line| line.split('+').nth(4));
+        format!("{} {}", part("UNB").unwrap_or_default(), part("UNG").unwrap_or_default())
+    };
+    assert_eq!(edifact("3", "20260101"), "260101:1200 260101:1200");
+    assert_eq!(edifact("4", "20260101"), "20260101:1200 20260101:1200");
+    assert_eq!(edifact("4", "260101"), "20260101:1200 20260101:1200");
 }
 
 #[test]

@@ -78,7 +78,8 @@ pub const ALL: &[Function] = &[
 ];
 
 /// A date in one of its three forms.
-enum Moment {
+#[derive(Clone)]
+pub enum Moment {
     Day(Date),
     Local(DateTime),
     Instant(Zoned),
@@ -103,14 +104,9 @@ fn format_date(given: &Given<'_>) -> Result<Value, Fault> {
         (Some(zone), Moment::Instant(instant)) => Moment::Instant(instant.with_time_zone(zone)),
         (_, moment) => moment,
     };
-    let written = match moment {
-        Moment::Day(day) => strtime::format(format, day),
-        Moment::Local(local) => strtime::format(format, local),
-        Moment::Instant(instant) => strtime::format(format, &instant),
-    };
-    match written {
-        Ok(text) => done_text(text),
-        Err(_) => {
+    match moment.format(format) {
+        Some(text) => done_text(text),
+        None => {
             let said =
                 format!("it does not hold all that `{}` asks for, such as the time or the zone", faults::cut(format));
             Err(given.refuse(0, said))
@@ -139,7 +135,7 @@ fn in_zone(given: &Given<'_>) -> Result<Value, Fault> {
 }
 
 /// A local time in a zone; where clocks skip it or show it twice, the offset before the change holds.
-fn place(given: &Given<'_>, local: DateTime, zone: TimeZone) -> Result<Value, Fault> {
+pub fn place(given: &Given<'_>, local: DateTime, zone: TimeZone) -> Result<Value, Fault> {
     match zone.to_zoned(local) {
         Ok(instant) => done_text(Moment::Instant(instant).iso()),
         Err(_) => Err(given.refuse(0, "the outcome lies outside the years -9999 to 9999")),
@@ -147,7 +143,7 @@ fn place(given: &Given<'_>, local: DateTime, zone: TimeZone) -> Result<Value, Fa
 }
 
 /// The date of the argument at `index`, in ISO form.
-fn iso(given: &Given<'_>, index: usize) -> Result<Moment, Fault> {
+pub fn iso(given: &Given<'_>, index: usize) -> Result<Moment, Fault> {
     let text = given.plain(index);
     read_iso(text.trim()).ok_or_else(|| {
         let said = "not an ISO date (2026-11-02, 2026-11-02T10:30:00, 2026-11-02T10:30:00+01:00); `date(…, format)` reads others";
@@ -189,7 +185,17 @@ fn parse(text: &str, format: &str) -> Option<Moment> {
 }
 
 impl Moment {
-    fn iso(&self) -> String {
+    /// By a format of strftime; `None` where it asks for more than the date holds.
+    pub fn format(&self, format: &str) -> Option<String> {
+        match self {
+            Moment::Day(day) => strtime::format(format, *day),
+            Moment::Local(local) => strtime::format(format, *local),
+            Moment::Instant(instant) => strtime::format(format, instant),
+        }
+        .ok()
+    }
+
+    pub fn iso(&self) -> String {
         match self {
             Moment::Day(day) => day.to_string(),
             Moment::Local(local) => local.to_string(),

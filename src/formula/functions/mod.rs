@@ -3,6 +3,7 @@
 //! A new function is one entry in the list of its family's file.
 
 mod dates;
+mod edi;
 mod encodings;
 mod given;
 mod identifiers;
@@ -49,6 +50,7 @@ pub enum Family {
     People,
     Tables,
     Encodings,
+    Edi,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub enum Kind {
     Zone,
     /// Text that is a date format: `%d/%m/%Y`.
     Format,
+    /// Text that is an EDI code for how a date is written: `102`, `D8`.
+    DateCode,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +120,7 @@ pub(super) const FAMILIES: &[(Family, &str, &[Function])] = &[
     (Family::People, "People", people::ALL),
     (Family::Tables, "Tables", tables::ALL),
     (Family::Encodings, "Encodings", encodings::ALL),
+    (Family::Edi, "EDI", edi::ALL),
 ];
 
 /// All functions, family by family.
@@ -183,7 +188,7 @@ impl Kind {
             Kind::Any => true,
             _ if found == Kind::Any || found == self => true,
             Kind::Plain => matches!(found, Kind::Text | Kind::Number | Kind::Boolean),
-            Kind::Pattern | Kind::WholePattern | Kind::Zone | Kind::Format => found == Kind::Text,
+            Kind::Pattern | Kind::WholePattern | Kind::Zone | Kind::Format | Kind::DateCode => found == Kind::Text,
             Kind::Text | Kind::Number | Kind::Boolean => found == Kind::Plain,
             _ => false,
         }
@@ -203,6 +208,7 @@ impl Kind {
             Kind::Pattern | Kind::WholePattern => "a regular expression",
             Kind::Zone => "a time zone such as 'Europe/Paris'",
             Kind::Format => "a date format such as '%d/%m/%Y'",
+            Kind::DateCode => "a date code such as '102' or 'D8'",
         }
     }
 }
@@ -238,6 +244,7 @@ pub(super) fn check_constant(kind: Kind, text: &str) -> Result<(), String> {
     match kind {
         Kind::Zone => zone_of(text).map(drop),
         Kind::Format => dates::check_format(text),
+        Kind::DateCode => edi::dates::check_code(text),
         _ => Ok(()),
     }
 }

@@ -149,7 +149,8 @@ fn number(given: &Given<'_>) -> Result<Value, Fault> {
     })
 }
 
-fn read(text: &str, mark: &str, grouping: &str) -> Option<Decimal> {
+/// The number that `text` says.
+pub fn read(text: &str, mark: &str, grouping: &str) -> Option<Decimal> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

@@ -1,10 +1,9 @@
-//! The envelope of messages as JSON, and back.
+//! The envelope of messages as documents, and back: who to whom, when, under which reference, and what each message is.
 
-use super::Bad;
-use crate::edi::charset::Charset;
-use crate::edi::reader::{Group, Interchange, MessageType, Party};
-use crate::edi::syntax::{Delimiters, Dialect};
-use crate::edi::writer::{GroupHeader, Header, Profile};
+use super::charset::Charset;
+use super::reader::{Group, Interchange, MessageType, Party};
+use super::syntax::{Delimiters, Dialect};
+use super::writer::{GroupHeader, Header, Profile};
 use crate::message::{Map, Value};
 
 const DIALECTS: [(Dialect, &str); 2] = [(Dialect::Edifact, "edifact"), (Dialect::X12, "x12")];
@@ -16,6 +15,10 @@ pub fn dialect_name(dialect: Dialect) -> &'static str {
 /// Texts that are there.
 fn texts<const N: usize>(pairs: [(&'static str, &str); N]) -> Map {
     pairs.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+fn count(number: u32) -> Value {
+    Value::number(&number.to_string()).unwrap_or_default()
 }
 
 fn party(party: &Party) -> Map {
@@ -33,18 +36,22 @@ pub fn interchange(interchange: &Interchange) -> Map {
         ("time", &interchange.time),
         ("application", &interchange.application),
     ]);
-    out.insert("number", super::count(interchange.number.into()));
+    out.insert("number", count(interchange.number));
     out.insert("sender", party(&interchange.sender));
     out.insert("receiver", party(&interchange.receiver));
     out.insert("test", interchange.test);
     out.insert("acknowledgment_asked", interchange.acknowledgment_asked);
     let delimiters = interchange.notation.delimiters;
     if delimiters != usual(dialect) {
-        let named = NAMES.into_iter().zip(bytes(&delimiters));
-        let named = named.filter_map(|(name, byte)| Some((name, char::from(byte?).to_string())));
-        out.insert("delimiters", named.collect::<Map>());
+        out.insert("delimiters", delimiter_names(&delimiters));
     }
     out
+}
+
+/// `{ element: "+", component: ":" … }`; what is not used is left out.
+pub fn delimiter_names(delimiters: &Delimiters) -> Map {
+    let named = NAMES.into_iter().zip(bytes(delimiters));
+    named.filter_map(|(name, byte)| Some((name, char::from(byte?).to_string()))).collect()
 }
 
 fn usual(dialect: Dialect) -> Delimiters {
@@ -67,7 +74,7 @@ pub fn group(group: &Group) -> Map {
         ("agency", &group.agency),
         ("version", &group.version),
     ]);
-    out.insert("number", super::count(group.number.into()));
+    out.insert("number", count(group.number));
     out.insert("sender", party(&group.sender));
     out.insert("receiver", party(&group.receiver));
     out
@@ -85,54 +92,59 @@ pub fn message(kind: &MessageType, reference: &str) -> Map {
 }
 
 /// One message with its envelope, as [`interchange`], [`group`] and [`message`] make it.
+#[derive(Debug)]
 pub struct Entry {
     pub interchange: Value,
     pub group: Option<Value>,
     message: Value,
     pub document: Value,
-    /// Which of the input, from 1.
-    pub number: usize,
+}
+
+/// What an envelope does not say, or says so that nobody understands it.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Unsaid {
+    /// `interchange.reference`
+    pub path: String,
+    /// What follows "the document": ``does not say `interchange.reference` ``.
+    pub sentence: String,
+}
+
+impl Unsaid {
+    fn new(path: impl Into<String>, sentence: String) -> Unsaid {
+        Unsaid { path: path.into(), sentence }
+    }
 }
 
 impl Entry {
-    pub fn read(value: &Value, number: usize) -> Result<Entry, Bad> {
+    /// # Errors
+    /// One of the parts that each message needs is not there.
+    pub fn read(value: &Value) -> Result<Entry, Unsaid> {
         let part = |name: &str| match value.get(name) {
             Some(Value::Map(map)) => Ok(Value::Map(map.clone())),
-            _ => Err(Bad(format!(
-                "JSON document {number} has no map `{name}`: each needs `interchange`, `message` and `document`"
-            ))),
+            _ => {
+                let said = format!("has no map `{name}`: each needs `interchange`, `message` and `document`");
+                Err(Unsaid::new(name, said))
+            }
         };
         Ok(Entry {
             interchange: part("interchange")?,
             group: value.get("group").filter(|group| group.as_map().is_some()).cloned(),
             message: part("message")?,
             document: part("document")?,
-            number,
         })
     }
 
-    /// The text at `part.path`; what must be there and is not is told.
-    fn needed(&self, part: &Value, around: &str, path: &[&str]) -> Result<String, Bad> {
-        match text(part, path) {
-            text if text.is_empty() => {
-                let path = path.join(".");
-                Err(Bad(format!(
-                    "JSON document {} does not say `{around}.{path}`, so no EDI can be written",
-                    self.number
-                )))
-            }
-            text => Ok(text),
-        }
-    }
-
-    pub fn profile(&self, charset: Option<Charset>) -> Result<Profile, Bad> {
-        let dialect = self.needed(&self.interchange, "interchange", &["dialect"])?;
+    /// How its interchange is written.
+    ///
+    /// # Errors
+    /// A dialect or a delimiter that is none.
+    pub fn profile(&self, charset: Option<Charset>) -> Result<Profile, Unsaid> {
+        let dialect = needed(&self.interchange, "interchange", &["dialect"])?;
         let known = DIALECTS.iter().find(|(_, name)| *name == dialect);
         let Some((dialect, _)) = known else {
-            return Err(Bad(format!(
-                "JSON document {}: the dialect `{dialect}` is neither edifact nor x12",
-                self.number
-            )));
+            let said = format!("has the dialect `{dialect}`, which is neither edifact nor x12");
+            return Err(Unsaid::new("interchange.dialect", said));
         };
         let mut profile = if *dialect == Dialect::X12 { Profile::x12() } else { Profile::edifact() };
         let said = |path: &str, usual: &str| {
@@ -141,37 +153,16 @@ impl Entry {
         (profile.syntax, profile.version) = (said("syntax", &profile.syntax), said("version", &profile.version));
         profile.charset = charset.or(Charset::declared(&profile.syntax)).unwrap_or(Charset::ASCII);
         if let Some(told) = self.interchange.get("delimiters") {
-            profile.delimiters = self.delimiters(told, profile.delimiters)?;
+            profile.delimiters = delimiters(told, profile.delimiters)?;
         }
         Ok(profile)
     }
 
-    fn delimiters(&self, told: &Value, usual: Delimiters) -> Result<Delimiters, Bad> {
-        let mut read = [None; 6];
-        for (name, byte) in NAMES.into_iter().zip(&mut read) {
-            let text = text(told, &[name]);
-            *byte = match text.chars().next() {
-                None => None,
-                Some(c) if text.chars().count() == 1 && u32::from(c) < 0x100 => u8::try_from(u32::from(c)).ok(),
-                Some(_) => {
-                    return Err(Bad(format!("JSON document {}: the delimiter `{name}` is not one byte", self.number)));
-                }
-            };
-        }
-        let [element, component, repetition, release, segment, decimal] = read;
-        Ok(Delimiters {
-            element: element.unwrap_or(usual.element),
-            component: component.unwrap_or(usual.component),
-            repetition,
-            release,
-            segment: segment.unwrap_or(usual.segment),
-            decimal: decimal.unwrap_or(usual.decimal),
-        })
-    }
-
-    pub fn header(&self, dialect: Dialect) -> Result<Header, Bad> {
+    /// # Errors
+    /// Who to whom, when, or under which reference is not said.
+    pub fn header(&self, dialect: Dialect) -> Result<Header, Unsaid> {
         let of = &self.interchange;
-        let needed = |path: &[&str]| self.needed(of, "interchange", path);
+        let needed = |path: &[&str]| needed(of, "interchange", path);
         let flag = |name: &str| of.get(name).and_then(Value::as_bool).unwrap_or_default();
         let (sender, receiver) = (needed(&["sender", "id"])?, needed(&["receiver", "id"])?);
         Ok(Header {
@@ -196,34 +187,77 @@ impl Entry {
     }
 
     /// The group the message is in; X12 cannot be without.
-    pub fn group_header(&self, dialect: Dialect) -> Result<Option<GroupHeader>, Bad> {
+    ///
+    /// # Errors
+    /// There is none and must be one, or it does not say what it must.
+    pub fn group_header(&self, dialect: Dialect) -> Result<Option<GroupHeader>, Unsaid> {
         let Some(group) = &self.group else {
             return match dialect {
                 Dialect::Edifact => Ok(None),
-                Dialect::X12 => Err(Bad(format!("JSON document {} has no `group`, which X12 needs", self.number))),
+                Dialect::X12 => Err(Unsaid::new("group", "has no `group`, which X12 needs".to_owned())),
             };
         };
         Ok(Some(GroupHeader {
-            function: self.needed(group, "group", &["function"])?,
+            function: needed(group, "group", &["function"])?,
             sender: read_party(group, "sender"),
             receiver: read_party(group, "receiver"),
-            reference: self.needed(group, "group", &["reference"])?,
+            reference: needed(group, "group", &["reference"])?,
             agency: text(group, &["agency"]),
             version: text(group, &["version"]),
         }))
     }
 
-    pub fn kind(&self) -> Result<(MessageType, String), Bad> {
+    /// What the message is, and its reference.
+    ///
+    /// # Errors
+    /// One of them is not said.
+    pub fn kind(&self) -> Result<(MessageType, String), Unsaid> {
         let said = |name: &str| text(&self.message, &[name]);
         let kind = MessageType {
-            name: self.needed(&self.message, "message", &["type"])?,
+            name: needed(&self.message, "message", &["type"])?,
             version: said("version"),
             release: said("release"),
             agency: said("agency"),
             association: said("association"),
         };
-        Ok((kind, self.needed(&self.message, "message", &["reference"])?))
+        Ok((kind, needed(&self.message, "message", &["reference"])?))
     }
+}
+
+/// The text at `part.path`; what must be there and is not is told.
+fn needed(part: &Value, around: &str, path: &[&str]) -> Result<String, Unsaid> {
+    match text(part, path) {
+        text if text.is_empty() => {
+            let path = format!("{around}.{}", path.join("."));
+            let said = format!("does not say `{path}`, so no EDI can be written");
+            Err(Unsaid::new(path, said))
+        }
+        text => Ok(text),
+    }
+}
+
+fn delimiters(told: &Value, usual: Delimiters) -> Result<Delimiters, Unsaid> {
+    let mut read = [None; 6];
+    for (name, byte) in NAMES.into_iter().zip(&mut read) {
+        let text = text(told, &[name]);
+        *byte = match text.chars().next() {
+            None => None,
+            Some(c) if text.chars().count() == 1 && u32::from(c) < 0x100 => u8::try_from(u32::from(c)).ok(),
+            Some(_) => {
+                let said = format!("has the delimiter `{name}`, which is not one byte");
+                return Err(Unsaid::new(format!("interchange.delimiters.{name}"), said));
+            }
+        };
+    }
+    let [element, component, repetition, release, segment, decimal] = read;
+    Ok(Delimiters {
+        element: element.unwrap_or(usual.element),
+        component: component.unwrap_or(usual.component),
+        repetition,
+        release,
+        segment: segment.unwrap_or(usual.segment),
+        decimal: decimal.unwrap_or(usual.decimal),
+    })
 }
 
 fn read_party(of: &Value, name: &str) -> Party {
