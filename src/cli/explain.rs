@@ -7,7 +7,7 @@ use rust_embed::RustEmbed;
 
 use super::{Context, output};
 use crate::config::{HubSettings, Setting, Shape, explain, nearest};
-use crate::{connectors, formula, pipelines, protocols, steps};
+use crate::{connectors, formula, partners, pipelines, protocols, steps};
 
 /// One page a fault.
 #[derive(RustEmbed)]
@@ -80,6 +80,11 @@ fn reference() -> String {
     }
     section("pipelines/NAME/cases/CASE.yaml", &pipelines::case_shape(), &[]);
     section("config/connections/NAME.yaml", &connectors::connection_shape(), &[]);
+    let partner = partners::shape();
+    section("config/partners/NAME.yaml", &partner, &[]);
+    for part in PARTNER_PARTS {
+        section(&format!("config/partners/NAME.yaml: {}", part.join(".")), &partner, part);
+    }
     let manifest = connectors::shape();
     section("connectors/NAME.yaml", &manifest, &[]);
     for (part, path) in MANIFEST {
@@ -87,6 +92,19 @@ fn reference() -> String {
     }
     out
 }
+
+/// The parts of a partner's profile that have a page of their own in the reference.
+const PARTNER_PARTS: [&[&str]; 9] = [
+    &["us"],
+    &["contact"],
+    &["documents"],
+    &["writes"],
+    &["reads"],
+    &["acknowledgments"],
+    &["control_numbers"],
+    &["batch"],
+    &["transport"],
+];
 
 /// The parts of a manifest that have a page of their own in the reference.
 const MANIFEST: [(&str, &[&str]); 27] = [
@@ -128,6 +146,7 @@ fn page(topic: &str) -> Option<String> {
     match path.split_first() {
         Some((&"hub", rest)) => return explain(&HubSettings::shape(), rest),
         Some((&"connectors", rest)) => return explain(&connectors::shape(), rest),
+        Some((&"partners", rest)) => return explain(&partners::shape(), rest),
         Some((&"connections", rest)) => return explain(&connectors::connection_shape(), rest),
         Some((&"case", rest)) => return explain(&pipelines::case_shape(), rest),
         Some((&"pipeline", rest)) => return explain(&pipelines::shape(), rest),
@@ -170,6 +189,7 @@ fn overview() {
     println!("  hub                 everything config/raccord.yaml may say");
     println!("  case                everything a case may say");
     println!("  connectors          everything a manifest may say: connectors.operations.poll.cursor");
+    println!("  partners            everything a partner's profile may say: partners.acknowledgments.within");
     println!("  connections         what a connection may say beside its manifest's settings");
     println!("  from.http.path      one key of a protocol");
     println!("  HTTP-422            a fault: what happened, what to do\n");

@@ -28,6 +28,7 @@ mod explain;
 mod health;
 mod init;
 mod output;
+mod partners;
 mod reload;
 mod run;
 mod schema;
@@ -88,6 +89,8 @@ enum Command {
     Status(status::Status),
     /// Ask a running hub whether it takes messages (for health checks)
     Health(health::Health),
+    /// What became of the documents sent to trading partners
+    Partners(partners::Partners),
     /// EDIFACT and X12 files by hand: explain one, check them, to JSON and back
     #[command(subcommand)]
     Edi(edi::Edi),
@@ -136,6 +139,7 @@ async fn command(context: &Context, command: Command) -> anyhow::Result<ExitCode
         Command::Reload(reload) => reload.run(context).await,
         Command::Status(status) => status.run(context).await,
         Command::Health(health) => health.run(context).await,
+        Command::Partners(partners) => partners.run(context).await,
         Command::Edi(edi) => edi.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Schema(schema) => schema.run(context),

@@ -10,7 +10,7 @@ use clap::Args;
 use super::Context;
 use crate::config::{HubSettings, Setting, Shape, schema};
 use crate::message::{Value, json};
-use crate::{connectors, pipelines};
+use crate::{connectors, partners, pipelines};
 
 #[derive(Debug, Args)]
 pub struct Schema {
@@ -28,14 +28,16 @@ enum Which {
     Case,
     Manifest,
     Connection,
+    Partner,
 }
 
-const ALL: [(Which, &str); 5] = [
+const ALL: [(Which, &str); 6] = [
     (Which::Pipeline, "pipeline"),
     (Which::Hub, "hub"),
     (Which::Case, "case"),
     (Which::Manifest, "manifest"),
     (Which::Connection, "connection"),
+    (Which::Partner, "partner"),
 ];
 
 impl Schema {
@@ -86,5 +88,6 @@ fn shape(which: Which) -> Shape {
         Which::Case => pipelines::case_shape(),
         Which::Manifest => connectors::shape(),
         Which::Connection => connectors::connection_shape(),
+        Which::Partner => partners::shape(),
     }
 }

@@ -11,6 +11,7 @@ use encoding_rs::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charset {
     kind: Kind,
+    level: Level,
     /// A profile says so: then the bytes are not looked at for a better guess.
     configured: bool,
 }
@@ -24,10 +25,22 @@ enum Kind {
     Single(&'static Encoding),
 }
 
+/// How much of ASCII an interchange may use: UNOA is level A, UNOB level B.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    A,
+    B,
+    All,
+}
+
 impl Charset {
-    pub const ASCII: Charset = Charset { kind: Kind::Ascii, configured: false };
-    pub const UTF_8: Charset = Charset { kind: Kind::Utf8, configured: false };
-    pub const LATIN_1: Charset = Charset { kind: Kind::Latin1, configured: false };
+    pub const ASCII: Charset = Charset::new(Kind::Ascii);
+    pub const UTF_8: Charset = Charset::new(Kind::Utf8);
+    pub const LATIN_1: Charset = Charset::new(Kind::Latin1);
+
+    const fn new(kind: Kind) -> Charset {
+        Charset { kind, level: Level::All, configured: false }
+    }
 
     /// What a syntax identifier of UNB (`UNOC`) declares.
     pub fn declared(identifier: &str) -> Option<Charset> {
@@ -47,7 +60,35 @@ impl Charset {
             "UNOW" | "UNOX" | "UNOY" => Kind::Utf8,
             _ => return None,
         };
-        Some(Charset { kind, configured: false })
+        let level = match identifier {
+            "UNOA" => Level::A,
+            "UNOB" => Level::B,
+            _ => Level::All,
+        };
+        Some(Charset { level, ..Charset::new(kind) })
+    }
+
+    /// The same set without the bounds of levels A and B: to answer in the words of one who did not keep to them.
+    #[must_use]
+    pub fn broad(self) -> Charset {
+        Charset { level: Level::All, ..self }
+    }
+
+    /// Whether only a part of ASCII is allowed.
+    #[inline]
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.level != Level::All
+    }
+
+    /// Whether `byte` is ASCII, and beyond levels A or B: lower case in A, `#$@[\]^{|}~` and the backtick in both. `_` is in
+    /// them from syntax 4 on, and let pass before.
+    pub(crate) fn is_beyond(&self, byte: u8) -> bool {
+        match (self.level, byte) {
+            (Level::All, _) => false,
+            (level, b'a'..=b'z') => level == Level::A,
+            (_, b'#' | b'$' | b'@' | b'[' | b'\\' | b']' | b'^' | b'`' | b'{'..=b'~') => true,
+            _ => false,
+        }
     }
 
     /// What a profile names: `utf-8`, `latin1`, `ascii`, or any single-byte set of the WHATWG list (`windows-1250`).
@@ -58,11 +99,13 @@ impl Charset {
             "latin1" | "iso-8859-1" => Kind::Latin1,
             other => Encoding::for_label(other.as_bytes()).filter(|found| found.is_single_byte()).map(Kind::Single)?,
         };
-        Some(Charset { kind, configured: true })
+        Some(Charset { configured: true, ..Charset::new(kind) })
     }
 
     pub fn name(&self) -> &'static str {
         match self.kind {
+            _ if self.level == Level::A => "UNOA",
+            _ if self.level == Level::B => "UNOB",
             Kind::Ascii => "ASCII",
             Kind::Utf8 => "UTF-8",
             Kind::Latin1 => "ISO 8859-1",
@@ -155,6 +198,19 @@ mod tests {
         check(latin, "É".as_bytes(), "Ã\u{89}", None);
         assert_eq!(Charset::configured("klingon"), None);
         assert_eq!(Charset::declared("IATB"), None);
+    }
+
+    #[test]
+    fn levels_a_and_b_are_less_than_ascii() {
+        let beyond = |name: &str| -> String {
+            let charset = Charset::declared(name).expect("known");
+            (b' '..0x7F).filter(|byte| charset.is_beyond(*byte)).map(char::from).collect()
+        };
+        assert_eq!(beyond("UNOB"), r"#$@[\]^`{|}~");
+        assert_eq!(beyond("UNOA"), r"#$@[\]^`abcdefghijklmnopqrstuvwxyz{|}~");
+        assert_eq!(beyond("UNOC"), "");
+        let broad = Charset::declared("UNOA").expect("known").broad();
+        assert!(!broad.is_narrow() && !broad.is_beyond(b'a'));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::supervise::{Doing, turn_of};
 use super::{Hub, Options, StartError, health, open_works};
 use crate::config::render;
 use crate::message::{Fault, Map, MessageId, Text, Value, json};
+use crate::partners;
 use crate::pipelines::{self, Configuration, Gate, Works, mask};
 use crate::protocols::{Arrival, Receiver, Surroundings};
 use crate::store::{Away, DeadFilter, DeadLetter, Hop, Instance};
@@ -88,6 +89,7 @@ impl Office {
                 Ok(summary(&dead))
             }
             "journal" => self.journal(question).await,
+            "partners" => self.partners(question).await,
             "reload" => self.reload().await,
             "status" => self.status().await,
             other => Err(Fault::refuse("OFFICE-UNKNOWN", format!("the hub does not know how to `{other}`"))),
@@ -138,6 +140,16 @@ impl Office {
                 Some(Arc::new(Gate::new(pipeline.clone(), self.works.clone(), &[])))
             }
         }
+    }
+
+    /// What became of the documents sent to partners.
+    async fn partners(&self, question: &Value) -> Result<Value, Fault> {
+        let word = |name: &str| question.get(name).and_then(Value::as_text);
+        let most = word("most").and_then(|most| most.parse().ok()).unwrap_or(100).clamp(1, 10_000);
+        let sent = partners::sent(&*self.works.engine.store, word("partner"), self.works.clock.now(), most).await?;
+        let wanted =
+            |map: &Map| word("state").is_none_or(|state| map.get("state").and_then(Value::as_text) == Some(state));
+        Ok(Value::List(sent.into_iter().filter(wanted).map(Value::from).collect()))
     }
 
     async fn dead_list(&self, question: &Value) -> Result<Value, Fault> {

@@ -138,6 +138,10 @@ impl Store for Fenced {
         self.store.row(table, key, now).await
     }
 
+    async fn rows(&self, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+        self.store.rows(table, prefix, now, most).await
+    }
+
     async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
         self.store.answers(message).await
     }

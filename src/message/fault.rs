@@ -83,6 +83,11 @@ impl Fault {
         if said.is_empty() { self } else { self.with(|inner| inner.detail = Some(said)) }
     }
 
+    /// What the peer said.
+    pub fn said(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
     /// The fault without what the peer said, where that may be people's data.
     #[must_use]
     pub fn without_detail(self) -> Fault {

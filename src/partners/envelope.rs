@@ -62,7 +62,7 @@ impl Envelope {
     }
 
     /// What counts on its own.
-    fn counter<'d>(&self, numbers: &ControlNumbers, document: &'d str) -> [Text; 3] {
+    fn counter(&self, numbers: &ControlNumbers, document: &str) -> [Text; 3] {
         let of = if numbers.scope == Scope::Document { document } else { "" };
         [self.partner.clone(), "out".into(), of.into()]
     }
@@ -102,7 +102,7 @@ impl Step for Envelope {
         let last = before.as_ref().and_then(|row| row.get("last")).and_then(Value::plain);
         let last = last.and_then(|last| last.parse().ok()).unwrap_or(0);
         let (number, shown) = next(&partner.numbers, partner.dialect, last);
-        let at = context.time.to_zoned(TimeZone::UTC);
+        let at = context.now.to_zoned(TimeZone::UTC);
         let header = Header {
             sender: partner.us.party(),
             receiver: partner.them.party(),
@@ -116,7 +116,7 @@ impl Step for Envelope {
         let bytes = write_interchange(partner, self.partners.library, header, &items)?;
         let [a, b, c] = self.counter(&partner.numbers, first.document);
         let counted = Map::from_iter([("last", number.to_string())]);
-        out.effects.push(write(NUMBERS, &[&a, &b, &c], before.as_ref(), counted, context.time, None));
+        out.effects.push(write(NUMBERS, &[&a, &b, &c], before.as_ref(), counted, context.now, None));
         if first.acknowledges.is_none() {
             self.expect(partner, &items, &document, &shown, context, out);
         }
@@ -160,11 +160,11 @@ impl Envelope {
             ]))
         });
         let within = items.iter().filter_map(|item| item.within).min();
-        let closes = within.map(|within| later(context.time, within));
+        let closes = within.map(|within| later(context.now, within));
         let mut row = Map::from_iter([
             ("partner", Value::from(partner.name.clone())),
             ("interchange", number.into()),
-            ("sent_at", context.time.to_string().into()),
+            ("sent_at", context.now.to_string().into()),
             ("documents", sent.collect::<Vec<Value>>().into()),
         ]);
         let plain = plain_number(number);
@@ -174,6 +174,6 @@ impl Envelope {
             let member = Map::from_iter([("interchange", plain)]).into();
             out.effects.push(Effect::Join { group, member, closes: Some(closes) });
         }
-        out.effects.push(tables::write(SENT, &[&partner.name, plain], None, row, context.time, Some(KEEP)));
+        out.effects.push(tables::write(SENT, &[&partner.name, plain], None, row, context.now, Some(KEEP)));
     }
 }

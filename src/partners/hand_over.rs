@@ -37,9 +37,12 @@ pub fn parcel(to: &str, body: &[u8], headers: Map, fault: Option<&Fault>) -> Val
 
 /// A fault as a document, for the way to where it is known again.
 pub fn fault_value(fault: &Fault) -> Value {
-    let mut map = Map::from_iter([("code", fault.code().to_owned()), ("what", fault.sentence())]);
-    if let Some(at) = fault.position() {
-        map.insert("at", at.to_owned());
+    let what = fault.clone().without_detail().sentence();
+    let mut map = Map::from_iter([("code", fault.code().to_owned()), ("what", what)]);
+    for (key, value) in [("said", fault.said()), ("at", fault.position())] {
+        if let Some(value) = value {
+            map.insert(key, value.to_owned());
+        }
     }
     map.into()
 }
@@ -49,7 +52,7 @@ pub fn fault_of(value: &Value) -> Fault {
     let text = |key| value.get(key).and_then(Value::as_text).unwrap_or_default();
     let code = text("code");
     let known = Code::named(code).map(Code::name).or_else(|| FAULTS.into_iter().find(|fault| *fault == code));
-    let fault = Fault::refuse(known.unwrap_or("EDI-STRAY"), text("what"));
+    let fault = Fault::refuse(known.unwrap_or("EDI-STRAY"), text("what")).detail(text("said"));
     match text("at") {
         "" => fault,
         at => fault.at(at),

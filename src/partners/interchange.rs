@@ -142,16 +142,34 @@ pub fn open(partner: &Partner, library: &'static Library, input: &[u8]) -> Resul
     Ok(opened)
 }
 
-/// The first finding that weighs so much, as a fault; how many more there are is told.
+/// The findings that weigh so much, as a fault.
 fn fault<'f>(findings: impl Iterator<Item = &'f Finding>, weight: Severity) -> Option<Fault> {
     let weighty: Vec<&Finding> = findings.filter(|finding| finding.severity >= weight).collect();
-    let (first, others) = weighty.split_first()?;
-    Some(told(first, others.len()))
+    told(&weighty)
 }
 
-/// A finding as the fault of its message. The sentence may repeat values: it is the fault's detail.
-pub(super) fn told(first: &Finding, others: usize) -> Fault {
-    let place = first.place;
+/// Findings told of one message.
+const TOLD: usize = 3;
+
+/// Findings as the fault of their message: it has the code and the place of the first. What they say may repeat values of the
+/// message: it is the fault's detail. `None` where there are none.
+pub(super) fn told(findings: &[&Finding]) -> Option<Fault> {
+    let first = findings.first()?;
+    let (word, at) = match findings.len() {
+        1 => ("it has a finding".to_owned(), place(first)),
+        count => (format!("it has {count} findings"), place(first)),
+    };
+    let said = |finding: &&&Finding| format!("{} at {}: {}", finding.code.name(), place(finding), finding.sentence);
+    let mut detail: Vec<String> = findings.iter().take(TOLD).map(|finding| said(&finding)).collect();
+    if findings.len() > TOLD {
+        detail.push(format!("and {} more", findings.len() - TOLD));
+    }
+    Some(Fault::refuse(first.code.name(), format!("{word} that refuses it")).detail(detail.join("; ")).at(at))
+}
+
+/// `segment 12 (QTY) element 1`
+fn place(finding: &Finding) -> String {
+    let place = finding.place;
     let mut at = format!("segment {}", place.segment);
     if !place.tag.is_empty() {
         at.push_str(&format!(" ({})", place.tag));
@@ -161,13 +179,7 @@ pub(super) fn told(first: &Finding, others: usize) -> Fault {
             at.push_str(&format!(" {name} {number}"));
         }
     }
-    let more = match others {
-        0 => String::new(),
-        1 => ", and one more finding like it".to_owned(),
-        count => format!(", and {count} more findings like it"),
-    };
-    let said = format!("at {at}{more}");
-    Fault::refuse(first.code.name(), said).detail(first.sentence.clone()).at(at)
+    at
 }
 
 /// A message with the headers it came under, and an end of its own.

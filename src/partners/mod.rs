@@ -38,4 +38,5 @@ pub use load::{Mailbox, Partners, load};
 pub use overdue::Overdue;
 pub use profile::{DocumentType, Partner};
 pub use settings::shape;
+pub use tables::sent;
 pub use take::{Routes, Take};

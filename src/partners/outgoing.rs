@@ -168,10 +168,7 @@ fn unwritten(error: WriteError, what: &str) -> Fault {
         WriteError::Refused(findings) => {
             let weighty: Vec<&Finding> =
                 findings.list().iter().filter(|finding| finding.severity >= Severity::RejectMessage).collect();
-            match weighty.split_first() {
-                Some((first, others)) => told(first, others.len()),
-                None => Fault::refuse("EDI-LIMIT", format!("{what} is refused")),
-            }
+            told(&weighty).unwrap_or_else(|| Fault::refuse("EDI-LIMIT", format!("{what} is refused")))
         }
     }
 }

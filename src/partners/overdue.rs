@@ -63,7 +63,7 @@ impl Step for Overdue {
             }
             let mut row: Map = before.clone();
             row.insert("documents", documents);
-            out.effects.push(write(SENT, &[&self.partner, number], Some(&before), row, context.time, Some(KEEP)));
+            out.effects.push(write(SENT, &[&self.partner, number], Some(&before), row, context.now, Some(KEEP)));
         }
         Ok(())
     }

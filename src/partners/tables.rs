@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::later;
-use crate::message::{Map, Text, Value};
+use crate::message::{Fault, Map, Text, Value};
 use crate::steps::{Answer, Ask, Effect, key_text};
+use crate::store::Store;
 
 /// The last number allocated: by partner and what counts on its own.
 pub const NUMBERS: &str = "@partner.numbers";
@@ -68,4 +69,32 @@ pub fn plain_number(number: &str) -> &str {
     let number = number.trim();
     let plain = number.trim_start_matches('0');
     if plain.is_empty() { number } else { plain }
+}
+
+/// Documents that were sent, of at most `most` interchanges, the newest first: partner, document, interchange, reference, when it
+/// was sent, when an acknowledgment is due, state and reason.
+///
+/// # Errors
+/// Those of the store.
+pub async fn sent(store: &dyn Store, partner: Option<&str>, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+    let prefix = partner.map(|partner| {
+        let key = key(&[partner]);
+        format!("{},", key.trim_end_matches(']'))
+    });
+    let rows = store.rows(SENT, prefix.as_deref().unwrap_or_default(), now, most).await?;
+    let mut sent = Vec::new();
+    for row in rows {
+        let documents = row.get("documents").and_then(Value::as_list).unwrap_or_default();
+        for document in documents.iter().filter_map(Value::as_map) {
+            let mut line = document.clone();
+            line.remove("body");
+            for column in ["partner", "interchange", "sent_at", "due"] {
+                if let Some(value) = row.get(column) {
+                    line.insert(column, value.clone());
+                }
+            }
+            sent.push(line);
+        }
+    }
+    Ok(sent)
 }

@@ -16,6 +16,7 @@ use super::profile::Partner;
 use super::settings::Gaps;
 use super::tables::{KEEP, NUMBERS, SEEN, SENT, ask, plain_number, row, write};
 use crate::edi::acknowledgments::{Acknowledgment, Answered, Fate};
+use crate::edi::findings::Severity;
 use crate::message::{Fault, Map, Text, Value, json};
 use crate::steps::{Answer, Ask, Context, Effect, Outcome, Step};
 
@@ -73,6 +74,8 @@ impl Take {
             let (is, wants) = if partner.test { ("for real", "test") } else { ("a test", "production") };
             let said = format!("the interchange is {is}, and the profile of {} says `mode: {wants}`", partner.name);
             opened.fault = Some(Fault::refuse("PARTNER-MODE", said));
+            // The partner is told so too.
+            opened.receipt.verdict = Some(Severity::RejectInterchange);
         }
         Ok(Incoming { partner, opened, bytes: found.bytes.clone() })
     }
@@ -234,7 +237,7 @@ impl Take {
         let now =
             Map::from_iter([("hash", hash), ("outcome", outcome.to_owned()), ("message", context.id.to_string())]);
         let window = Some(partner.numbers.window);
-        let effect = write(SEEN, &[name, number], seen.as_ref(), now, context.time, window);
+        let effect = write(SEEN, &[name, number], seen.as_ref(), now, context.now, window);
         rows.leave(SEEN, &key, &effect);
         out.effects.push(effect);
         if let Ok(this) = number.parse::<u64>() {
@@ -244,7 +247,7 @@ impl Take {
                 self.exchange(partner, "interchange", "gap", &note, out);
             }
             let newest = Map::from_iter([("last", this.max(before.unwrap_or(0)).to_string())]);
-            let effect = write(NUMBERS, &[name, "in"], last.as_ref(), newest, context.time, None);
+            let effect = write(NUMBERS, &[name, "in"], last.as_ref(), newest, context.now, None);
             rows.leave(NUMBERS, name, &effect);
             out.effects.push(effect);
         }
@@ -336,7 +339,7 @@ impl Take {
         }
         let mut row = before.clone();
         row.insert("documents", after);
-        let effect = write(SENT, &[&partner.name, number], Some(&before), row, context.time, Some(KEEP));
+        let effect = write(SENT, &[&partner.name, number], Some(&before), row, context.now, Some(KEEP));
         rows.leave(SENT, &key, &effect);
         out.effects.push(effect);
         Ok(())

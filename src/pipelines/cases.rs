@@ -208,7 +208,7 @@ async fn run(
                 }
             }
             Ok(document) => {
-                let part = Work { id, time, headers: &headers, document, start_at, only: None };
+                let part = Work { id, time, now: time, headers: &headers, document, start_at, only: None };
                 process(pipeline, &targets, &*configuration.tables, world, part).await
             }
             Err(fault) => Err(fault),
@@ -254,7 +254,8 @@ async fn reply_of(
     world: &dyn World,
 ) -> Result<Value, Fault> {
     let meta = Meta::of(&pipeline.name, id, time);
-    let context = Context { headers, meta: &meta, partner: None, time, id, tables: &*configuration.tables };
+    let tables = &*configuration.tables;
+    let context = Context { headers, meta: &meta, partner: None, time, now: time, id, tables };
     let mut ran = pipeline.steps.run(0, document, &context, world).await?;
     let template = pipeline.reply.as_ref().expect("only called for a pipeline with a reply");
     let document = ran.documents.pop().unwrap_or_default();

@@ -165,7 +165,7 @@ impl Direct {
         run: &mut Run,
     ) -> Result<(), Fault> {
         let track = track(&self.pipeline, &self.works, id, &document, headers, now)?;
-        let work = Work { id, time: now, headers, document, start_at: 0, only: None };
+        let work = Work { id, time: now, now, headers, document, start_at: 0, only: None };
         let processed = process(&self.pipeline, &self.targets, &*self.works.tables, &Nothing, work).await?;
         if let Some((_, fault)) = processed.failed.into_iter().next() {
             return Err(fault);

@@ -106,9 +106,10 @@ impl Gate {
             None => MessageId::draw(),
         };
         let decoded = match (arrival.fault, arrival.document) {
-            (Some(fault), _) => Err(People::anywhere(&self.pipeline, &arrival.body).hide(fault)),
+            (Some(fault), _) => Err(People::hide_unread(&self.pipeline, &arrival.body, fault)),
             (None, Some(document)) => Ok(document),
-            (None, None) => document(&self.pipeline, &arrival.body, (drawn(), now)),
+            (None, None) => document(&self.pipeline, &arrival.body, (drawn(), now))
+                .map_err(|fault| People::hide_unread(&self.pipeline, &arrival.body, fault)),
         };
         let content = || half_hash(&arrival.body);
         let known = decoded.and_then(|document| {

@@ -107,6 +107,8 @@ struct Lane<'a> {
     source: (Arc<dyn SourceSettings>, Arc<dyn Codec>),
     steps: Steps,
     to: (Text, Arc<dyn TargetSettings>, Arc<dyn Codec>),
+    /// Whose data is in it is not known: it is masked whole.
+    private: &'a str,
     on_error: OnError,
     hash: Sha256,
 }
@@ -141,7 +143,7 @@ impl Lane<'_> {
             track: Vec::new(),
             order_by: OrderBy::Value(Template::constant(Value::from(self.key.clone()))),
             dedupe: None,
-            private: Vec::new(),
+            private: Place::parse(self.private).into_iter().collect(),
             steps: self.steps,
             destinations: vec![Arc::new(destination)],
             on_error: self.on_error,

@@ -41,6 +41,16 @@ impl People {
         People(found)
     }
 
+    /// [`People::anywhere`], of a body that is not JSON: where nothing can be found, what the fault repeats is left out.
+    pub fn hide_unread(pipeline: &Pipeline, body: &[u8], fault: Fault) -> Fault {
+        // Of a lane it is known where they are, whatever is wrong with what is in it.
+        let document = pipeline.is_lane().then(|| pipeline.codec.decode(body).ok()).flatten();
+        let people = document.map_or_else(|| People::anywhere(pipeline, body), |found| People::of(pipeline, &found));
+        let fault = people.hide(fault);
+        let unreadable = !pipeline.private.is_empty() && json::read(body).is_err();
+        if unreadable { fault.without_detail() } else { fault }
+    }
+
     /// The fault without their data: for logs, dead letters and the journal.
     pub fn hide(&self, fault: Fault) -> Fault {
         if self.0.is_empty() {

@@ -19,6 +19,8 @@ use crate::steps::{Context, Effect, Row, RowTemplate, World};
 pub(super) struct Work<'a> {
     pub id: MessageId,
     pub time: Timestamp,
+    /// The hub's clock.
+    pub now: Timestamp,
     pub headers: &'a Map,
     /// The document, decoded.
     pub document: Value,
@@ -76,7 +78,8 @@ pub(super) async fn process(
 ) -> Result<Processed, Fault> {
     let people = People::of(pipeline, &work.document);
     let meta = Meta::of(&pipeline.name, work.id, work.time);
-    let context = Context { headers: work.headers, meta: &meta, partner: None, time: work.time, id: work.id, tables };
+    let Work { id, time, now, headers, .. } = work;
+    let context = Context { headers, meta: &meta, partner: None, time, now, id, tables };
     let ran = pipeline.steps.run(work.start_at, work.document, &context, world).await;
     let ran = ran.map_err(|fault| people.hide(fault))?;
     let mut processed = Processed { effects: ran.effects, ..Processed::default() };

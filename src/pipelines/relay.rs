@@ -139,7 +139,8 @@ impl Relay {
                 return;
             }
         };
-        let work = Work { id, time: run.now, headers: &arrival.headers, document, start_at: 0, only: None };
+        let work =
+            Work { id, time: run.now, now: run.now, headers: &arrival.headers, document, start_at: 0, only: None };
         let processed = process(&self.pipeline, &self.targets, &*self.works.tables, &Nothing, work).await;
         let passing = Passing { place, id, arrival, track, count: 0 };
         match processed {

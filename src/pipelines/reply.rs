@@ -24,7 +24,7 @@ pub(super) async fn reply(pipeline: &Pipeline, works: &Works, arrival: Arrival) 
     let (id, time) = (MessageId::draw(), works.clock.now());
     let meta = Meta::of(&pipeline.name, id, time);
     let tables = &*works.tables;
-    let context = Context { headers: &arrival.headers, meta: &meta, partner: None, time, id, tables };
+    let context = Context { headers: &arrival.headers, meta: &meta, partner: None, time, now: time, id, tables };
     let mut ran = pipeline.steps.run(0, document, &context, &ReadOnly { works, id, time }).await?;
     let document = match ran.documents.len() {
         1 => ran.documents.remove(0),

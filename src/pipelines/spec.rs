@@ -360,6 +360,11 @@ impl Pipeline {
         [&self.steps].into_iter().chain(self.destinations.iter().map(|to| &to.steps))
     }
 
+    /// Whether it is one of a partner's, which nobody writes.
+    pub fn is_lane(&self) -> bool {
+        self.name.contains('.')
+    }
+
     /// The key of every message, where that is the same: in a partner's lane.
     pub fn only_key(&self) -> Option<Text> {
         match &self.order_by {

@@ -228,6 +228,7 @@ impl Stage {
         let work = Work {
             id: entry.message,
             time: entry.time,
+            now: self.works.clock.now(),
             headers: &headers,
             document,
             start_at: entry.start_at as usize,

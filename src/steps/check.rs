@@ -111,6 +111,7 @@ fn context() -> Context<'static> {
         meta: &NO_META,
         partner: None,
         time: "2026-11-02T09:00:00Z".parse().expect("this is a time"),
+        now: "2026-11-02T09:00:00Z".parse().expect("this is a time"),
         id: MessageId::derive(&[b"check"]),
         tables: &*TABLES,
     }

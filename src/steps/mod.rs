@@ -107,6 +107,8 @@ pub struct Context<'a> {
     pub partner: Option<&'a Value>,
     /// The message's own time, the same for every repeat.
     pub time: Timestamp,
+    /// The hub's clock, for what is dated as it leaves. Formulas never see it.
+    pub now: Timestamp,
     pub id: MessageId,
     /// The tables of `config/tables/*.csv`.
     pub tables: &'a dyn Tables,

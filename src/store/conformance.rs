@@ -23,6 +23,7 @@ pub async fn run<P: Place>(new_place: impl Fn() -> P) {
     dead_letters_keep_everything(&new_place()).await;
     dead_letters_are_listed_and_dealt_with_once(&new_place()).await;
     a_row_is_never_covered_by_an_older_one(&new_place()).await;
+    rows_of_the_hub_are_listed_newest_first(&new_place()).await;
     an_answer_is_kept_for_whatever_repeats_its_message(&new_place()).await;
     a_group_gathers_and_closes_once(&new_place()).await;
     the_journal_tells_and_is_searched(&new_place()).await;
@@ -345,6 +346,37 @@ async fn a_row_is_never_covered_by_an_older_one<P: Place>(place: &P) {
     assert_eq!(read(now).await.as_deref(), Some("sent"));
     assert_eq!(read(later(now, Duration::from_secs(60))).await, None);
     assert_eq!(engine.store.row("others", "1042", now).await.expect("it can be read"), None);
+}
+
+async fn rows_of_the_hub_are_listed_newest_first<P: Place>(place: &P) {
+    let engine = place.open().await;
+    let now = place.clock().now();
+    let after = |seconds| later(now, Duration::from_secs(seconds));
+    let write = |table: &str, key: &str, seconds, until| RowWrite {
+        table: table.into(),
+        key: key.into(),
+        row: [("key", key)].into_iter().collect(),
+        time: after(seconds),
+        until,
+    };
+    let rows = vec![
+        write("@sent", r#"["lampes","1"]"#, 1, None),
+        write("@sent", r#"["lampes","2"]"#, 3, Some(after(9))),
+        write("@sent", r#"["lampes","3"]"#, 2, Some(after(90))),
+        write("@sent", r#"["lampes-2","1"]"#, 4, None),
+        write("@seen", r#"["lampes","1"]"#, 5, None),
+    ];
+    settle(&engine, Settlement { rows, ..Settlement::default() }).await;
+    let list = async |prefix: &str, seconds, most| {
+        let rows = engine.store.rows("@sent", prefix, after(seconds), most).await.expect("they can be read");
+        let key = |row: Map| row.get("key").and_then(Value::as_text).unwrap_or_default().to_owned();
+        rows.into_iter().map(key).collect::<Vec<_>>()
+    };
+    let [one, two, three] = [r#"["lampes","1"]"#, r#"["lampes","2"]"#, r#"["lampes","3"]"#];
+    assert_eq!(list(r#"["lampes","#, 5, 10).await, [two, three, one]);
+    assert_eq!(list(r#"["lampes","#, 5, 2).await, [two, three]);
+    assert_eq!(list(r#"["lampes","#, 10, 10).await, [three, one]);
+    assert_eq!(list("", 5, 1).await, [r#"["lampes-2","1"]"#]);
 }
 
 async fn an_answer_is_kept_for_whatever_repeats_its_message<P: Place>(place: &P) {

@@ -318,6 +318,9 @@ pub trait Store: Vault + Send + Sync {
     /// The row of `table` under `key`, unless its time has passed.
     async fn row(&self, table: &str, key: &str, now: Timestamp) -> Result<Option<Map>, Fault>;
 
+    /// The rows of one of the hub's own tables (`@…`) whose key begins with `prefix`, newest first, unless their time has passed.
+    async fn rows(&self, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault>;
+
     /// What systems answered to a message, by question: as long as the longer of journal and dead letters is kept.
     async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault>;
 

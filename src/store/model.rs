@@ -258,6 +258,10 @@ impl Store for Model {
         Ok(None)
     }
 
+    async fn rows(&self, _: &str, _: &str, _: Timestamp, _: u32) -> Result<Vec<Map>, Fault> {
+        Ok(Vec::new())
+    }
+
     async fn answers(&self, _: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
         Ok(Vec::new())
     }

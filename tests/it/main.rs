@@ -15,6 +15,7 @@ mod guards;
 mod harness;
 mod instances;
 mod layers;
+mod partners;
 #[path = "../parts/mod.rs"]
 mod parts;
 mod real_parts;

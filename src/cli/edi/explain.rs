@@ -8,9 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::answer::answers;
-use super::{
-    Context, Ink, Input, Listed, Paint, Reading, count, item_label, line, output, refuses, shown, to_value,
-};
+use super::{Context, Ink, Input, Listed, Paint, Reading, count, item_label, line, output, refuses, shown, to_value};
 use crate::edi::acknowledgments::Receipt;
 use crate::edi::directory::{Field, Found, Item, Library, Position, label};
 use crate::edi::document::document;

@@ -22,7 +22,7 @@ use super::syntax::Dialect;
 use super::tree::Tree;
 use crate::message::Text;
 pub use edifact::contrl;
-pub use read::{Acknowledgment, Answered, Fate, GroupFate, Kind, MessageFate, REASONS, Reason};
+pub use read::{Acknowledgment, Answered, Fate, Fates, GroupFate, Kind, MessageFate, REASONS, Reason};
 pub use sentences::List;
 pub use x12::{functional, ta1};
 

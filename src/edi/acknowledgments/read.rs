@@ -3,6 +3,7 @@
 //! What is not named shares the fate of what it is in: [`Acknowledgment::fate_of`] knows. Nothing here is an error: what an
 //! acknowledgment does not say is empty, what it says in unknown codes is told as it stands.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::sentences::List;
@@ -172,29 +173,29 @@ impl Acknowledgment {
     /// message that is not named where only some are rejected it is known that it is not one of those. A TA1 that accepts is
     /// about the envelope only: its messages are received, no more.
     ///
-    /// `group` is the reference of its group of EDIFACT; empty where there are none, and for X12.
+    /// `group` is the reference of its group of EDIFACT; empty where there are none, and for X12. It looks through all
+    /// messages; who asks for many takes [`Acknowledgment::fates`].
     pub fn fate_of(&self, group: &str, reference: &str) -> Fate {
-        if self.fate == Fate::Rejected {
-            return Fate::Rejected;
+        self.fates().of(group, reference)
+    }
+
+    /// What became of each message, to be asked for many.
+    pub fn fates(&self) -> Fates<'_> {
+        let (groups, messages, x12) = (HashMap::new(), HashMap::new(), self.kind == Kind::Functional);
+        let mut fates = Fates { whole: self.fate, groups, messages, some_rejected: false, x12 };
+        if self.kind == Kind::Ta1 && self.fate < Fate::Partly {
+            fates.whole = Fate::Received;
         }
-        let whole = match (self.kind, self.fate) {
-            (Kind::Ta1, fate) if fate < Fate::Partly => Fate::Received,
-            (_, fate) => fate,
-        };
-        let around = self.groups.iter().find(|found| found.reference == group && !group.is_empty());
-        if let Some(around) = around.filter(|found| found.fate == Fate::Rejected) {
-            return around.fate;
+        for group in &self.groups {
+            fates.groups.entry(&group.reference).or_insert(group.fate);
+            fates.some_rejected |= group.fate == Fate::Rejected;
         }
-        let same = |message: &&MessageFate| {
-            message.reference == reference && message.group.as_deref().is_none_or(|found| found == group)
-        };
-        match (self.messages.iter().find(same), around) {
-            (Some(message), _) => message.fate,
-            (None, around) => match around.map_or(whole, |group| group.fate) {
-                Fate::Partly if self.messages.iter().any(|message| message.fate == Fate::Rejected) => Fate::Accepted,
-                fate => fate,
-            },
+        for message in &self.messages {
+            let key = (message.group.as_deref().unwrap_or_default(), fates.key(&message.reference));
+            fates.messages.entry(key).or_insert(message.fate);
+            fates.some_rejected |= message.fate == Fate::Rejected;
         }
+        fates
     }
 
     /// Every reason, with the message it is about.
@@ -203,6 +204,40 @@ impl Acknowledgment {
         let whole = self.reasons.iter().chain(groups).map(|reason| (None, reason));
         let messages = self.messages.iter();
         whole.chain(messages.flat_map(|message| message.reasons.iter().map(move |reason| (Some(message), reason))))
+    }
+}
+
+/// What became of messages, named or not.
+#[derive(Clone, Debug)]
+pub struct Fates<'a> {
+    whole: Fate,
+    groups: HashMap<&'a str, Fate>,
+    /// By group and reference.
+    messages: HashMap<(&'a str, &'a str), Fate>,
+    some_rejected: bool,
+    x12: bool,
+}
+
+impl Fates<'_> {
+    /// Numbers of X12 are the same with and without the zeros before them.
+    fn key<'r>(&self, reference: &'r str) -> &'r str {
+        let number = self.x12 && reference.bytes().all(|byte| byte.is_ascii_digit());
+        if number { reference.trim_start_matches('0') } else { reference }
+    }
+
+    /// As [`Acknowledgment::fate_of`] tells.
+    pub fn of(&self, group: &str, reference: &str) -> Fate {
+        let around = self.groups.get(group).copied().unwrap_or(self.whole);
+        if self.whole == Fate::Rejected || around == Fate::Rejected {
+            return Fate::Rejected;
+        }
+        let reference = self.key(reference);
+        let named = self.messages.get(&(group, reference)).or_else(|| self.messages.get(&("", reference)));
+        match (named, around) {
+            (Some(fate), _) => *fate,
+            (None, Fate::Partly) if self.some_rejected => Fate::Accepted,
+            (None, fate) => fate,
+        }
     }
 }
 

@@ -184,6 +184,11 @@ fn what_is_not_named_shares_the_fate_of_the_whole() {
     let fate = |text: String, reference: &str| acknowledgments(&text).remove(0).fate_of("", reference);
     let part = || x12("AK1*PO*3~AK2*850*0002~AK5*R~AK9*P*3*3*2~", "004010");
     assert_eq!((fate(part(), "0002"), fate(part(), "0001")), (Fate::Rejected, Fate::Accepted));
+    assert_eq!((fate(part(), "2"), fate(part(), "20")), (Fate::Rejected, Fate::Accepted));
+    // A refused group is one of those that are named.
+    let group = edifact("UCI+77+ALPHA+BETA+7'UCF+G1+A+B+4+30'");
+    let one = acknowledgments(&group).remove(0);
+    assert_eq!((one.fate_of("G1", "1"), one.fate_of("G2", "1")), (Fate::Rejected, Fate::Accepted));
     // Some are rejected, and it is not said which.
     assert_eq!(fate(x12("AK1*PO*3~AK9*P*3*3*2~", "004010"), "0001"), Fate::Partly);
     // A group that is rejected takes all with it.

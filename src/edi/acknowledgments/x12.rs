@@ -39,7 +39,7 @@ pub fn functional(group: &GroupReceipt, implementation: bool) -> Option<Value> {
 }
 
 fn set(message: &MessageReceipt, [segment, element, status_name]: [&str; 3], implementation: bool) -> Value {
-    let mut map = Map::new();
+    let mut map = Map::with_capacity(2);
     let mut head = fields("AK2", &[&message.kind.name, &message.reference]);
     if implementation && !message.kind.association.is_empty() {
         head.insert("AK203", Value::text(&*message.kind.association));
@@ -144,7 +144,8 @@ pub fn ta1(receipt: &Receipt) -> Line {
 
 /// The fields of a segment from its first element on; empty ones are left out.
 fn fields(tag: &str, values: &[&str]) -> Map {
-    let mut map = Map::new();
+    // A group may hold very many sets: no room is left over.
+    let mut map = Map::with_capacity(values.len());
     for (at, value) in values.iter().enumerate().filter(|(_, value)| !value.is_empty()) {
         map.insert(Text::new(format!("{tag}{:02}", at + 1)), Value::text(*value));
     }

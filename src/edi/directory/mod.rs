@@ -158,6 +158,24 @@ impl Directory {
         self.segments.get(usize::from(*self.by_tag.get(&tag)?))
     }
 
+    /// Every place a value may stand at, by its keys in a document from the innermost out: `E6345`, `C504`, `CUX`. One that
+    /// is no component has two of them, and an empty third.
+    pub fn value_places(&self) -> impl Iterator<Item = [&str; 3]> {
+        self.segments.iter().flat_map(|segment| {
+            let positions = segment.positions.iter();
+            positions
+                .filter_map(|position| Some((position, segment.fields.get(usize::from(position.field))?)))
+                .flat_map(move |(position, field)| {
+                    let (tag, key) = (segment.tag.as_str(), field.key.as_str());
+                    let (alone, parts) = match &position.item {
+                        Item::Element(_) => (Some([key, tag, ""]), [].as_slice()),
+                        Item::Composite(_, _, fields) => (None, fields.as_slice()),
+                    };
+                    alone.into_iter().chain(parts.iter().map(move |part| [part.key.as_str(), key, tag]))
+                })
+        })
+    }
+
     pub fn message(&self, name: &str) -> Option<&Definition> {
         self.messages.get(name)
     }

@@ -4,6 +4,7 @@ use super::super::charset::Charset;
 use super::super::findings::{Code, Findings, Place, Policy};
 use super::super::syntax::Dialect;
 use super::message::{Notation, Record};
+use super::states::narrow;
 
 /// One end of an interchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,6 +122,7 @@ impl Interchange {
             3 | 8 => self.receiver.id.is_empty(),
             _ => self.reference.is_empty(),
         };
+        narrow(segment.raw(), &notation, policy, self.record.place(0, 0), &mut self.findings);
         let missing: Vec<_> = mandatory.iter().filter(|(number, _)| empty(*number)).collect();
         self.notation = notation;
         for (number, what) in missing {

@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-use super::super::findings::{Code, Findings, Place};
-use super::super::syntax::{Dialect, FARTHEST, Kind, Piece, Tag};
+use super::super::findings::{Code, Findings, Place, Policy};
+use super::super::syntax::{Dialect, FARTHEST, Kind, Piece, Tag, shown};
 use super::message::{MessageType, Record};
 use super::{Group, Interchange, Message, Notation, Options, Other, Trailer};
 
@@ -480,6 +480,7 @@ impl State {
         let index = self.building.record.len().wrapping_sub(1);
         if self.building.record.is_plain(index)
             && !unterminated
+            && !self.notation.charset.is_narrow()
             && fits(self.notation.dialect, self.building.record.tag(index))
         {
             return;
@@ -510,6 +511,7 @@ fn look(
         let tag = String::from_utf8_lossy(&segment.raw_tag()[..segment.raw_tag().len().min(20)]).into_owned();
         findings.add(policy, Code::Tag, place, || format!("`{}` is no segment tag", tag.escape_debug()));
     }
+    narrow(raw, notation, policy, place, findings);
     if record.is_plain(index) {
         return;
     }
@@ -523,11 +525,26 @@ fn look(
     // X12 declares no character set: UTF-8 is as good as any.
     if let (_, Some(instead)) = notation.charset.decode(raw)
         && (notation.dialect == Dialect::Edifact || instead != "UTF-8" || options.charset.is_some())
-        && !findings.list().iter().any(|finding| finding.code == Code::Charset)
+        && !findings.list().iter().any(|finding| finding.code == Code::Charset && finding.sentence.ends_with(instead))
     {
         let charset = notation.charset.name();
         let sentence = || format!("there are bytes that {charset} does not have; they are read as {instead}");
         findings.add(policy, Code::Charset, place, sentence);
+    }
+}
+
+/// Whether the segment keeps to the characters of UNOA or UNOB; told once of a message.
+pub(super) fn narrow(raw: &[u8], notation: &Notation, policy: &Policy, place: Place, findings: &mut Findings) {
+    let Notation { charset, delimiters, .. } = notation;
+    if !charset.is_narrow() {
+        return;
+    }
+    let found = raw.iter().find(|byte| charset.is_beyond(**byte) && !delimiters.is_special(**byte));
+    if let Some(found) = found
+        && !findings.list().iter().any(|finding| finding.code == Code::Charset)
+    {
+        let (name, shown) = (charset.name(), shown(*found));
+        findings.add(policy, Code::Charset, place, || format!("{name} does not have the character {shown}"));
     }
 }
 

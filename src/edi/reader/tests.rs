@@ -155,6 +155,33 @@ fn bytes_are_looked_at() {
 }
 
 #[test]
+fn levels_a_and_b_are_watched() {
+    let charsets = |text: &str| -> Vec<String> {
+        let found = read(text.as_bytes(), Options::default());
+        let lines = found.lines().filter(|line| line.contains("EDI-CHARSET"));
+        lines.map(|line| line.trim().split(", byte").next().unwrap_or_default().to_owned()).collect()
+    };
+    let of = |syntax: &str, text: &str| charsets(&ENVELOPED.replace("UNOC", syntax).replace("BGM+220", text));
+    assert_eq!(of("UNOA", "FTX+AAI+++IT?'S (5 %)"), Vec::<String>::new());
+    assert_eq!(of("UNOA", "FTX+AAI+++low'FTX+AAI+++low"), ["EDI-CHARSET in message 1 at segment 2 (FTX)"]);
+    assert_eq!(of("UNOB", "FTX+AAI+++low"), Vec::<String>::new());
+    assert_eq!(of("UNOB", "FTX+AAI+++a@b"), ["EDI-CHARSET in message 1 at segment 2 (FTX)"]);
+    // How other letters are read is told besides.
+    let both = ["EDI-CHARSET in message 1 at segment 2 (FTX)", "EDI-CHARSET in message 1 at segment 3 (FTX)"];
+    assert_eq!(of("UNOA", "FTX+AAI+++low'FTX+AAI+++É'FTX+AAI+++È"), both);
+    assert_eq!(
+        charsets(&ENVELOPED.replace("UNOC", "UNOA").replace("ALPHA", "Alpha")),
+        ["EDI-CHARSET at segment 1 (UNB)"]
+    );
+    let charset = Charset::configured("ascii");
+    let found = read(
+        ENVELOPED.replace("UNOC", "UNOA").replace("220", "low").as_bytes(),
+        Options { charset, ..Options::default() },
+    );
+    assert!(!found.contains("EDI-CHARSET"), "{found}");
+}
+
+#[test]
 fn nothing_grows_without_bound() {
     let limits = Limits { segment: 100_000, message: 1000, findings: 3 };
     let endless = ENVELOPED.replace("BGM+220'", &"x".repeat(900_000));

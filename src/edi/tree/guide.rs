@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::edi::directory::{Field, Item, Position, SegmentDef};
+use crate::edi::directory::{Directory, Field, Item, Position, SegmentDef};
 use crate::edi::findings::{Code, Findings, Place, Policy};
 use crate::edi::reader::Message;
 use crate::edi::syntax::{Element, Segment, Tag};
@@ -44,6 +44,14 @@ struct List {
     values: Vec<String>,
 }
 
+impl List {
+    /// What is left out of a place may be anything: `CUX.E6345` is `CUX.C504.E6345` too.
+    fn is_in(&self, around: &[&str]) -> bool {
+        let mut outer = around.iter();
+        self.around.iter().all(|key| outer.any(|found| bare(found) == key))
+    }
+}
+
 impl Codes {
     /// Allows `values` at `place`, besides those allowed there before.
     pub fn allow(&mut self, place: &str, values: impl IntoIterator<Item = impl Into<String>>) {
@@ -64,15 +72,29 @@ impl Codes {
         self.lists.is_empty()
     }
 
+    /// The places with a list that no segment of any of `directories` has, in order: a key is misspelt there.
+    pub fn unknown<'d>(&self, directories: impl IntoIterator<Item = &'d Directory>) -> Vec<String> {
+        let of = |last: &str, list: &List| -> String {
+            let keys = list.around.iter().rev().map(String::as_str).chain([last]);
+            keys.collect::<Vec<_>>().join(".")
+        };
+        let lists = self.lists.iter().flat_map(|(last, lists)| lists.iter().map(move |list| (last, list)));
+        let mut left: Vec<(&String, &List)> = lists.collect();
+        for directory in directories {
+            for keys in directory.value_places() {
+                let (last, around) = (bare(keys[0]), &keys[1..]);
+                left.retain(|(key, list)| key.as_str() != last || !list.is_in(around));
+            }
+        }
+        let mut unknown: Vec<String> = left.into_iter().map(|(last, list)| of(last, list)).collect();
+        unknown.sort_unstable();
+        unknown
+    }
+
     /// The values allowed at a place, given by its keys from the innermost out; none where any is.
     fn allowed(&self, key: &str, around: &[&str]) -> Option<&[String]> {
         let lists = self.lists.get(bare(key))?.iter();
-        let fits = |list: &&List| {
-            // What is left out of a place may be anything: `CUX.E6345` is `CUX.C504.E6345` too.
-            let mut outer = around.iter();
-            list.around.iter().all(|key| outer.any(|found| bare(found) == key))
-        };
-        lists.filter(fits).max_by_key(|list| list.around.len()).map(|list| list.values.as_slice())
+        lists.filter(|list| list.is_in(around)).max_by_key(|list| list.around.len()).map(|list| list.values.as_slice())
     }
 
     /// Checks segment `index` of `message`.

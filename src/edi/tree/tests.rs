@@ -204,6 +204,27 @@ fn codes_are_those_of_the_lists() {
 }
 
 #[test]
+fn a_misspelt_place_is_told() {
+    let directory = |dialect, name: &str, version: &str, release: &str| {
+        let (name, version, release) = (name.to_owned(), version.to_owned(), release.to_owned());
+        let kind = crate::edi::reader::MessageType { name, version, release, ..Default::default() };
+        Library::shipped().find(dialect, &kind, 3).expect("shipped").directory
+    };
+    let orders = directory(crate::edi::syntax::Dialect::Edifact, "ORDERS", "D", "96A");
+    let set = directory(crate::edi::syntax::Dialect::X12, "850", "", "004010");
+    let mut codes = Codes::default();
+    for place in ["E6411", "NAD.E3035", "CUX.C504.E6345_2", "CUX.E6345", "PO103", "MEA04.C00101", "BEG.BEG02"] {
+        codes.allow(place, ["1"]);
+    }
+    assert_eq!(codes.unknown([orders, set]), Vec::<String>::new());
+    assert_eq!(codes.unknown([orders]), ["BEG.BEG02", "MEA04.C00101", "PO103"]);
+    for place in ["E64111", "NAD.E6345", "C504.CUX.E6345", "PO199", ""] {
+        codes.allow(place, ["1"]);
+    }
+    assert_eq!(codes.unknown([orders, set]), ["", "C504.CUX.E6345", "E64111", "NAD.E6345", "PO199"]);
+}
+
+#[test]
 fn codes_of_x12_are_by_place() {
     let text = "ISA*00*          *00*          *ZZ*ALPHA          *ZZ*BETA           *260101*1200*U*00401*000000001*0*P*>~\
         GS*PO*ALPHA*BETA*20260101*1200*1*X*004010~ST*850*0001~BEG*00*SA*4711**20260101~PO1*1*12*CS*2.5**UP*614141000012~\

@@ -8,6 +8,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::large::{edifact, x12};
+use crate::edi::acknowledgments::{Acknowledgment, Receipt, contrl, functional};
 use crate::edi::directory::Library;
 use crate::edi::document::document;
 use crate::edi::findings::Policy;
@@ -19,7 +20,7 @@ use crate::edi::writer::{Header, InterchangeWriter, Profile};
 fn survive(bytes: &[u8]) {
     let begun = Instant::now();
     let mut reader = Reader::new(bytes, Options::default());
-    let (mut raw, mut profile) = (Vec::new(), Profile::edifact());
+    let (mut raw, mut profile, mut receipt) = (Vec::new(), Profile::edifact(), Receipt::default());
     while let Some(event) = reader.read().expect("a slice does not fail") {
         raw.extend_from_slice(event.raw());
         event.findings().list().iter().for_each(|finding| drop(finding.to_string()));
@@ -28,6 +29,10 @@ fn survive(bytes: &[u8]) {
             Event::Message(message) => {
                 let tree = Tree::read(message, Library::shipped(), &Policy::default(), 100);
                 let document = document(&tree);
+                if let Some(read) = Acknowledgment::read(&document) {
+                    read.reasons().for_each(|(_, reason)| drop(reason.to_string()));
+                    read.fate_of("1", "1");
+                }
                 let policy = Policy::tolerant();
                 let tolerant = Profile { policy, ..profile.clone() };
                 let writer = InterchangeWriter::new(Vec::new(), &tolerant, Library::shipped(), Header::default());
@@ -36,8 +41,15 @@ fn survive(bytes: &[u8]) {
                     drop(writer.message(&message.kind, &message.reference, &document));
                 }
             }
+            Event::Other(other) => {
+                let segment = other.record.get(0);
+                segment.and_then(|segment| Acknowledgment::read_ta1(&segment, &profile.notation()));
+            }
             _ => {}
         }
+        receipt.note(&event, None);
+        drop(contrl(&receipt, false));
+        receipt.groups.iter().for_each(|group| drop(functional(group, true)));
     }
     assert_eq!(raw, bytes, "every byte is kept");
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
@@ -92,6 +104,21 @@ fn damaged_edifact_is_survived() {
 fn damaged_x12_is_survived() {
     check(&x12(2, 3), 500);
     check(&x12(1, 1).replace("*00401*", "*00501*").replace("*U*", "*^*").replace('~', "\n"), 200);
+}
+
+#[test]
+fn damaged_acknowledgments_are_survived() {
+    check(
+        "UNB+UNOC:3+BETA:14+ALPHA:14+260101:1300+9'UNH+1+CONTRL:D:3:UN'UCI+77+ALPHA:14+BETA:14+7'UCM+1+ORDERS:D:96A:UN+4+29+UNT+1'\
+         UCS+3+99'UCD+13+1:2'UCF+G1+A+B+4+30'UCF+G2+A+B+7'UCM+1+ORDERS:D:96A:UN+4'UNT+9+1'UNZ+1+9'",
+        300,
+    );
+    check(
+        "ISA*00*          *00*          *ZZ*BETA           *ZZ*ALPHA          *260101*1300*U*00401*000000009*0*P*>~\
+         TA1*000000007*260101*1200*R*025~GS*FA*BETA*ALPHA*20260101*1300*9*X*004010~ST*997*0001~AK1*PO*3~AK2*850*0002~\
+         AK3*BEG*2**8~AK4*3>1*324*1*X~AK5*R*4*5~AK9*P*3*3*2~SE*8*0001~GE*1*9~IEA*1*000000009~",
+        300,
+    );
 }
 
 #[test]

@@ -50,6 +50,12 @@ fn value(text: &str, place: Place, profile: &Profile, out: &mut Vec<u8>, finding
         return;
     }
     let delimiters = &profile.delimiters;
+    let beyond = out[from..].iter().find(|byte| profile.charset.is_beyond(**byte) && !delimiters.is_special(**byte));
+    if let Some(beyond) = beyond.copied() {
+        let (charset, shown) = (profile.charset.name(), crate::edi::syntax::shown(beyond));
+        findings.refuse(Code::Charset, place, format!("{charset} does not have the character {shown}"));
+        return;
+    }
     if let Some(control) = out[from..].iter().find(|byte| **byte < b' ').copied() {
         if delimiters.is_special(control) {
             let shown = crate::edi::syntax::shown(control);

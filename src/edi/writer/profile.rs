@@ -81,11 +81,11 @@ impl Profile {
         }
     }
 
-    /// The profile that writes as an interchange was written.
+    /// The profile that writes as an interchange was written, even where that did not keep to level A or B.
     pub fn like(interchange: &crate::edi::reader::Interchange) -> Profile {
         let Notation { dialect, delimiters, charset, .. } = interchange.notation;
         let profile = if dialect == Dialect::X12 { Profile::x12() } else { Profile::edifact() };
-        let (syntax, version) = (interchange.syntax.clone(), interchange.version.clone());
+        let (syntax, version, charset) = (interchange.syntax.clone(), interchange.version.clone(), charset.broad());
         Profile { delimiters, charset, syntax, version, ..profile }
     }
 

@@ -105,6 +105,37 @@ fn what_is_written_keeps_to_the_guide() {
 }
 
 #[test]
+fn levels_a_and_b_are_kept() {
+    use crate::edi::charset::Charset;
+    let profile = |syntax: &str| Profile {
+        syntax: syntax.into(),
+        charset: Charset::declared(syntax).expect("known"),
+        ..Profile::edifact()
+    };
+    let plain = ORDER.replace("it's 5 + 5: ÉTÉ?", "IT'S 5 + 5: ETE?");
+    let check = |syntax: &str, document: &str, expect: &str| {
+        let found = written(&profile(syntax), document).map(|_| Vec::new()).unwrap_or_else(|found| found);
+        let found: Vec<_> = found.iter().filter_map(|finding| finding.split_once(", byte 0: ")).collect();
+        let found: Vec<_> = found.into_iter().map(|(place, sentence)| format!("{place}: {sentence}")).collect();
+        assert_eq!(found.join("; "), expect, "{document}");
+    };
+    check("UNOA", &plain, "");
+    let lower = plain.replace("4711", "po1");
+    check("UNOA", &lower, "EDI-CHARSET at segment 2 (BGM) element 2 component 1: UNOA does not have the character `p`");
+    check("UNOB", &lower, "");
+    let at = plain.replace("4711", "A@B");
+    check("UNOB", &at, "EDI-CHARSET at segment 2 (BGM) element 2 component 1: UNOB does not have the character `@`");
+    check("UNOC", &at, "");
+    // A delimiter in use may stand in a value, released.
+    let mut tilde = profile("UNOB");
+    tilde.delimiters.segment = b'~';
+    assert!(written(&tilde, &plain.replace("4711", "A~B")).expect("written").contains("BGM+220+A?~B~"));
+    // Another set is configured: then UNOA is only a word.
+    let ascii = Profile { charset: Charset::configured("ascii").expect("known"), ..profile("UNOA") };
+    assert!(written(&ascii, &lower).is_ok());
+}
+
+#[test]
 fn a_refused_message_leaves_the_interchange_whole() {
     let profile = Profile::edifact();
     let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");

@@ -587,6 +587,10 @@ impl Store for Distributed {
         self.shared.ledger.row(table, key, now).await
     }
 
+    async fn rows(&self, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+        self.shared.ledger.rows(table, prefix, now, most).await
+    }
+
     async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
         self.shared.ledger.answers(message).await
     }

@@ -177,6 +177,10 @@ impl Store for Postgres {
         tables::read(&self.pool, table, key, now).await
     }
 
+    async fn rows(&self, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+        tables::list(&self.pool, table, prefix, now, most).await
+    }
+
     async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
         answers::read(&self.pool, message).await
     }

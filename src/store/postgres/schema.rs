@@ -62,6 +62,8 @@ const STEPS: &[&str] = &["
     CREATE TABLE vault (name text PRIMARY KEY, version bigint NOT NULL, value text, holder text, until timestamptz NOT NULL);
     CREATE TABLE answers (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, message uuid NOT NULL, place text NOT NULL,
         answer text, at bigint NOT NULL, UNIQUE (message, place));
+", "
+    CREATE INDEX durable_row_own ON durable_row (name, time) WHERE left(name, 1) = '@';
 "];
 
 /// Takes the steps the schema has not taken; of several instances one does, and the others wait for it.

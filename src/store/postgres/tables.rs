@@ -17,6 +17,8 @@ pub const WRITE: &str = "INSERT INTO durable_row (place, name, key, content, tim
     ON CONFLICT (place) DO UPDATE SET content = excluded.content, time = excluded.time, until = excluded.until
     WHERE excluded.time >= durable_row.time";
 const READ: &str = "SELECT content FROM durable_row WHERE place = $1 AND (until IS NULL OR until > $2)";
+const LIST: &str = "SELECT content FROM durable_row WHERE name = $1 AND left(name, 1) = '@'
+    AND substring(key from 1 for $2) = $3 AND (until IS NULL OR until > $4) ORDER BY time DESC LIMIT $5";
 pub const WRITE_CURSORS: &str = "INSERT INTO source_cursor (name, value) SELECT * FROM unnest($1::text[], $2::text[])
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const READ_CURSOR: &str = "SELECT value FROM source_cursor WHERE name = $1";
@@ -46,6 +48,14 @@ pub async fn read(pool: &Pool, table: &str, key: &str, now: Timestamp) -> Result
     let rows = pool.query(READ, &[&place(table, key), &nanoseconds(now)]).await?;
     let read = |row: &tokio_postgres::Row| map(row.try_get(0)?);
     rows.first().map(read).transpose().map_err(Failure::fault)
+}
+
+pub async fn list(pool: &Pool, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+    let prefix = prefix.as_bytes();
+    let length = i32::try_from(prefix.len()).unwrap_or(i32::MAX);
+    let rows = pool.query(LIST, &[&table, &length, &prefix, &nanoseconds(now), &i64::from(most)]).await?;
+    let read = |row: &tokio_postgres::Row| map(row.try_get(0)?);
+    rows.iter().map(read).collect::<Result<_, Failure>>().map_err(Failure::fault)
 }
 
 fn place(table: &str, key: &str) -> Uuid {

@@ -124,6 +124,11 @@ impl Store for SqliteStore {
         self.file.read(move |connection| tables::read(connection, &table, &key, now)).await
     }
 
+    async fn rows(&self, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+        let (table, prefix) = (table.to_owned(), prefix.to_owned());
+        self.file.read(move |connection| tables::list(connection, &table, &prefix, now, most)).await
+    }
+
     async fn answers(&self, message: MessageId) -> Result<Vec<(Text, Option<Value>)>, Fault> {
         self.file.read(move |connection| answers::read(connection, message)).await
     }

@@ -32,6 +32,14 @@ pub fn read(connection: &Connection, table: &str, key: &str, now: Timestamp) -> 
     text.map(|text| map(&text)).transpose()
 }
 
+pub fn list(connection: &Connection, table: &str, prefix: &str, now: Timestamp, most: u32) -> Result<Vec<Map>, Fault> {
+    let sql = "SELECT row FROM durable_row WHERE name = ?1 AND substr(key, 1, length(?2)) = ?2
+        AND (until IS NULL OR until > ?3) ORDER BY time DESC, number DESC LIMIT ?4";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![table, prefix, nanoseconds(now), most], |row| row.get::<_, String>(0))?;
+    rows.map(|text| map(&text?)).collect()
+}
+
 /// Forgets rows past their time, at most `most`; how many.
 pub fn sweep(connection: &Connection, now: i64, most: i64) -> Result<usize, Fault> {
     let sql = "DELETE FROM durable_row WHERE number IN
