@@ -251,9 +251,30 @@ may have others. `raccord check` compiles them. A manifest names them under `giv
 A schema compares numbers to about 16 digits, and knows no sums: what must add up is a rule of `validate`.
 ";
 
+    /// In the order of the page: what shop, ERP and tills share, then what goes between us and suppliers.
+    const DOCUMENTS: [&str; 17] = [
+        "order",
+        "product",
+        "stock",
+        "price",
+        "customer",
+        "sale",
+        "shipment",
+        "invoice",
+        "return",
+        "purchase-order",
+        "purchase-order-change",
+        "order-response",
+        "despatch",
+        "return-announcement",
+        "supplier-stock",
+        "catalogue",
+        "supplier-report",
+    ];
+
     fn page() -> String {
         let mut out = INTRODUCTION.to_owned();
-        for name in ["order", "product", "stock", "price", "customer", "sale", "shipment", "invoice"] {
+        for name in DOCUMENTS {
             let text = shipped(name).expect(name);
             let schema = json::read(text.as_bytes()).expect("the shipped schemas are JSON");
             let about = schema.get("description").and_then(Value::as_text).unwrap_or_default();
