@@ -168,6 +168,16 @@ impl SourceSettings for PartnerSource {
         Some(made())
     }
 
+    /// The message itself, without its envelope: sent again it may come under other numbers.
+    fn content(&self, codec: &dyn Codec, body: &[u8]) -> Option<String> {
+        let stored = codec.decode(body).ok()?;
+        let mut content = stored.get(CONTENT)?.as_map()?.clone();
+        for segment in ["UNH", "UNT", "ST", "SE"] {
+            content.remove(segment);
+        }
+        Some(json::to_text(&content.into()))
+    }
+
     fn claims(&self) -> Vec<String> {
         let Taken { partner, document } = &self.taken;
         let of = if partner == "*" { "any partner".to_owned() } else { format!("the partner {partner}") };

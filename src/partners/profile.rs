@@ -107,6 +107,7 @@ impl Partner {
         let writes = profile(dialect, head.writes.as_ref());
         let acknowledgments = Acknowledged::of(head.acknowledgments);
         let stated = head.writes.and_then(|writes| writes.version).is_some();
+        let value = value(&name, &head);
         let mut documents = BTreeMap::new();
         for (called, settings) in head.documents {
             let map = maps.remove(&called);
@@ -114,7 +115,6 @@ impl Partner {
             document.within = document.within.or(acknowledgments.within);
             documents.insert(called, document);
         }
-        let value = value(&name, &head.us, &head.them, head.contact.as_ref());
         let reads = head.reads;
         Partner {
             name,
@@ -304,7 +304,8 @@ fn usual_numbers() -> ControlNumbers {
 }
 
 /// `$partner`
-fn value(name: &Text, us: &Identity, them: &Identity, contact: Option<&Contact>) -> Value {
+fn value(name: &Text, head: &PartnerHead) -> Value {
+    let (us, them, contact) = (&head.us, &head.them, &head.contact);
     let of = |identity: &Identity| {
         let mut map = Map::new();
         map.insert("id", identity.id.clone());
@@ -322,6 +323,9 @@ fn value(name: &Text, us: &Identity, them: &Identity, contact: Option<&Contact>)
         let said = [("name", name), ("email", email), ("phone", phone), ("escalation", escalation)];
         let said = said.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
         map.insert("contact", said.collect::<Map>());
+    }
+    if let Some(values) = &head.values {
+        map.insert("values", values.0.clone());
     }
     map.into()
 }

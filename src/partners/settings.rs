@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Field, Node, Reader, Setting, Shape, StructShape, choice, settings};
+use crate::config::{Data, Field, Node, Reader, Setting, Shape, StructShape, choice, settings};
 use crate::edi::charset::Charset;
 use crate::edi::findings::{Code, Policy, Severity};
 use crate::message::Text;
@@ -25,6 +25,8 @@ settings! {
         them: Identity,
         /// Whom to ask, and whom to call when that does not help.
         contact: Option<Contact>,
+        /// What maps need to know of the partner, as `$partner.values`: an account number, a depot.
+        values: Option<Data>,
         /// What is exchanged, by the name that pipelines use for it.
         documents: BTreeMap<Text, DocumentSettings>,
         /// How interchanges for them are written.

@@ -111,7 +111,7 @@ impl Gate {
             (None, None) => document(&self.pipeline, &arrival.body, (drawn(), now))
                 .map_err(|fault| People::hide_unread(&self.pipeline, &arrival.body, fault)),
         };
-        let content = || half_hash(&arrival.body);
+        let content = || self.content(&arrival.body);
         let known = decoded.and_then(|document| {
             let id = drawn();
             match self.identify(&document, &arrival.headers, id, now) {
@@ -177,7 +177,7 @@ impl Gate {
         let Ok(identity) = known else { return Ok(None) };
         let (id, now) = (identity.id, self.works.clock.now());
         let claim = match (&self.pipeline.dedupe, identity.dedupe) {
-            (Some(dedupe), Some(key)) => Some(self.claim(key, half_hash(&dead.body), id, later(now, dedupe.keep))),
+            (Some(dedupe), Some(key)) => Some(self.claim(key, self.content(&dead.body), id, later(now, dedupe.keep))),
             _ => None,
         };
         let entry = self.entry(id, identity.key, dead.headers.clone(), dead.body.clone(), dead.time);
@@ -248,6 +248,14 @@ impl Gate {
             start_at: 0,
             due: None,
             decoded: Decoded::default(),
+        }
+    }
+
+    /// What two arrivals of the same key must share to be a repeat.
+    fn content(&self, body: &Bytes) -> [u8; 16] {
+        match self.pipeline.source.content(&*self.pipeline.codec, body) {
+            Some(content) => half_hash(content.as_bytes()),
+            None => half_hash(body),
         }
     }
 

@@ -176,6 +176,11 @@ pub trait SourceSettings: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// What of a stored body says whether two are the same, where that is less than all of it: an envelope has its own number.
+    fn content(&self, _codec: &dyn Codec, _body: &[u8]) -> Option<String> {
+        None
+    }
+
     /// What this source makes now of something it could make nothing of before, and handed over with the fault. `None`: no more
     /// than its bytes say.
     ///
