@@ -24,8 +24,9 @@ settings! {
         charset: Option<CharsetName>,
         /// What follows from kinds of findings, by their codes: `{ EDI-COUNT: warn }`. `raccord explain EDI-COUNT` tells what a code is about.
         findings: Option<BTreeMap<Text, Weight>>,
-        /// The longest transaction set that is read. A longer one goes to dead letters and the next one is read.
-        max_message: Size = "64MB",
+        /// The longest transaction set that is read. A longer one goes to dead letters and the next one is read. Its
+        /// document takes about forty times as much memory.
+        max_message: Size = "32MB",
         /// When writing: the number of the transaction set: `'850'`.
         message: Option<Text>,
         /// When writing: the version of its definition (GS08): `'004010'`.
