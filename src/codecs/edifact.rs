@@ -1,9 +1,8 @@
 //! `format: edifact`: UN/EDIFACT (ISO 9735), each message of an interchange by itself, without a trading partner.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::edi::{CharsetName, EdiCodec, Identity, LineBreak, Separators, Una, Weight, Writing, policy, release};
+use super::edi::{CharsetName, EdiCodec, Identity, LineBreak, Separators, Una, Weights, Writing, release};
 use super::{Codec, CodecKind};
 use crate::config::{MapReader, Reader, Setting, Size, choice, settings};
 use crate::edi::syntax::Dialect;
@@ -23,7 +22,7 @@ settings! {
         /// The character set of the values. Left out, it is the one the interchange declares (UNOC is latin1).
         charset: Option<CharsetName>,
         /// What follows from kinds of findings, by their codes: `{ EDI-COUNT: warn }`. `raccord explain EDI-COUNT` tells what a code is about.
-        findings: Option<BTreeMap<Text, Weight>>,
+        findings: Option<Weights>,
         /// The longest message that is read. A longer one goes to dead letters and the next one is read. Its
         /// document takes about forty times as much memory.
         max_message: Size = "32MB",
@@ -82,7 +81,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     let span = map.span;
     let settings: EdifactSettings = map.flat(reader)?;
     let dialect = Dialect::Edifact;
-    let policy = policy(settings.findings.as_ref(), span, reader);
+    let policy = settings.findings.map(|found| found.0).unwrap_or_default();
     let delimiters = Separators::of(settings.delimiters.as_ref(), dialect, span, reader);
     let stated = match &settings.release {
         None => None,
@@ -94,7 +93,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
             }
         },
     };
-    let (policy, mut delimiters) = (policy?, delimiters?);
+    let mut delimiters = delimiters?;
     delimiters.decimal = if settings.decimal == DecimalMark::Comma { b',' } else { b'.' };
     let mut writing = Writing::new(dialect, policy.clone(), &delimiters);
     writing.charset = settings.charset.map(|charset| charset.0);

@@ -4,7 +4,7 @@
 
 mod charset;
 mod csv;
-mod edi;
+pub mod edi;
 mod edifact;
 mod fixed;
 mod json;

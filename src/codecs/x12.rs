@@ -1,9 +1,8 @@
 //! `format: x12`: ASC X12, each transaction set of an interchange by itself, without a trading partner.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::edi::{CharsetName, EdiCodec, Identity, LineBreak, Separators, Weight, Writing, policy, release};
+use super::edi::{CharsetName, EdiCodec, Identity, LineBreak, Separators, Weights, Writing, release};
 use super::{Codec, CodecKind};
 use crate::config::{MapReader, Reader, Setting, Size, settings};
 use crate::edi::syntax::Dialect;
@@ -23,7 +22,7 @@ settings! {
         /// The character set of the values, which X12 does not declare. Left out, it is ASCII, and UTF-8 where it is that.
         charset: Option<CharsetName>,
         /// What follows from kinds of findings, by their codes: `{ EDI-COUNT: warn }`. `raccord explain EDI-COUNT` tells what a code is about.
-        findings: Option<BTreeMap<Text, Weight>>,
+        findings: Option<Weights>,
         /// The longest transaction set that is read. A longer one goes to dead letters and the next one is read. Its
         /// document takes about forty times as much memory.
         max_message: Size = "32MB",
@@ -50,7 +49,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     let span = map.span;
     let settings: X12Settings = map.flat(reader)?;
     let dialect = Dialect::X12;
-    let policy = policy(settings.findings.as_ref(), span, reader);
+    let policy = settings.findings.map(|found| found.0).unwrap_or_default();
     let delimiters = Separators::of(settings.delimiters.as_ref(), dialect, span, reader);
     let stated = match &settings.release {
         None => None,
@@ -62,7 +61,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
             }
         },
     };
-    let (policy, delimiters) = (policy?, delimiters?);
+    let delimiters = delimiters?;
     let mut writing = Writing::new(dialect, policy.clone(), &delimiters);
     writing.charset = settings.charset.map(|charset| charset.0);
     writing.newline = settings.newline.newline();

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::profile::Partner;
 use super::settings::{DialectWord, Direction, PartnerHead};
+use crate::codecs::{self, edi::Separators};
 use crate::config::{FileId, Kind, MAX_BYTES, Node, Reader, Setting, Span, parse};
 use crate::edi::directory::Library;
 use crate::edi::reader::Party;
@@ -214,7 +215,10 @@ fn read(
     let maps = maps(folder, &node, &head, &mut hash, reader)?;
     let sound = check(&node, &head, reader);
     let wires = read_transport(name, &transport.0, mailboxes, reader);
-    let mut partner = Partner::new(name.clone(), head, maps);
+    let separators = head.writes.as_ref().and_then(|writes| writes.delimiters.as_ref());
+    let at_writes = node.field("writes").map_or(node.span, |node| node.span);
+    let delimiters = Separators::of(separators, head.dialect.dialect(), at_writes, reader)?;
+    let mut partner = Partner::new(name.clone(), head, maps, delimiters);
     let (out, retry) = wires?;
     let sends = partner.names(Direction::Out).next().is_some();
     if out.is_none() && sends {
@@ -349,12 +353,7 @@ fn check(node: &Node, head: &PartnerHead, reader: &mut Reader<'_>) -> bool {
                 .error(at.part(0, 1), "`release` is missing")
                 .label("a document that goes out is written in a release: `D.96A`, or `004010` of X12");
         }
-        let fits = |release: &str| match head.dialect {
-            DialectWord::Edifact => release
-                .split_once('.')
-                .is_some_and(|(version, release)| !version.is_empty() && release.len() >= 2 && release.is_ascii()),
-            DialectWord::X12 => release.len() >= 6 && release.bytes().take(6).all(|byte| byte.is_ascii_digit()),
-        };
+        let fits = |text: &str| codecs::edi::release(head.dialect.dialect(), text).is_some();
         if let Some(release) = release.filter(|release| !fits(release)) {
             let (what, like) = match head.dialect {
                 DialectWord::Edifact => ("a release of EDIFACT", "`D.96A`"),
@@ -379,11 +378,6 @@ fn check(node: &Node, head: &PartnerHead, reader: &mut Reader<'_>) -> bool {
     if let Some(batch) = head.batch.as_ref().filter(|batch| batch.most == 0 || batch.most > 10_000) {
         let at = node.field("batch").and_then(|node| node.field("most")).map_or(node.span, |node| node.span);
         reader.error(at, format!("{} documents cannot be one interchange", batch.most)).label("expected 1 to 10000");
-    }
-    let profile = super::profile::Partner::new("check".into(), head.clone(), BTreeMap::new());
-    if let Some(fault) = profile.writes.delimiters.fault() {
-        let at = node.field("writes").map_or(node.span, |node| node.span);
-        reader.error(at, fault).label("these delimiters cannot be written");
     }
     !reader.problems[before..].iter().any(|problem| problem.severity == crate::config::Severity::Error)
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::settings::{
     Acknowledgments, Batch, Contact, ControlNumbers, DialectWord, Direction, DocumentSettings, FunctionalSet, Gaps,
-    Identity, Mode, NewlineWord, PartnerHead, Scope, SendWord, Una, When, Writes,
+    Identity, Mode, PartnerHead, Scope, SendWord, When, Writes,
 };
+use crate::codecs::edi::group_of;
 use crate::edi::charset::Charset;
 use crate::edi::findings::Policy;
 use crate::edi::reader::{MessageType, Party};
 use crate::edi::syntax::{Delimiters, Dialect};
 use crate::edi::tree::Guide;
-use crate::edi::writer::{Newline, Profile, ServiceString};
+use crate::edi::writer::Profile;
 use crate::formula::Template;
 use crate::message::{Map, Text, Value};
 use crate::protocols::TargetSettings;
@@ -62,6 +63,15 @@ pub struct DocumentType {
     pub writes: Profile,
 }
 
+impl DialectWord {
+    pub fn dialect(self) -> Dialect {
+        match self {
+            DialectWord::Edifact => Dialect::Edifact,
+            DialectWord::X12 => Dialect::X12,
+        }
+    }
+}
+
 /// Who acknowledges what.
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
@@ -98,16 +108,17 @@ impl Acknowledged {
 }
 
 impl Partner {
-    /// `maps` are those of the documents, by name.
-    pub(super) fn new(name: Text, head: PartnerHead, mut maps: BTreeMap<Text, Template>) -> Partner {
-        let dialect = match head.dialect {
-            DialectWord::Edifact => Dialect::Edifact,
-            DialectWord::X12 => Dialect::X12,
-        };
-        let writes = profile(dialect, head.writes.as_ref());
+    /// `maps` are those of the documents, by name; `delimiters` those of what is written.
+    pub(super) fn new(
+        name: Text,
+        head: PartnerHead,
+        mut maps: BTreeMap<Text, Template>,
+        delimiters: Delimiters,
+    ) -> Partner {
+        let (dialect, value) = (head.dialect.dialect(), value(&name, &head));
+        let writes = profile(dialect, head.writes.as_ref(), delimiters);
         let acknowledgments = Acknowledged::of(head.acknowledgments);
         let stated = head.writes.and_then(|writes| writes.version).is_some();
-        let value = value(&name, &head);
         let mut documents = BTreeMap::new();
         for (called, settings) in head.documents {
             let map = maps.remove(&called);
@@ -208,8 +219,8 @@ impl DocumentType {
             writes.version = version.to_owned();
         }
         writes.guide = guide(settings.codes);
-        let function =
-            settings.function.map_or_else(|| function(&kind.name).to_owned(), |function| function.to_string());
+        let usual = || group_of(&kind.name).unwrap_or_default().to_owned();
+        let function = settings.function.map_or_else(usual, |function| function.to_string());
         DocumentType { name, direction: settings.direction, kind, function, map, within: settings.within, writes }
     }
 }
@@ -226,28 +237,7 @@ pub(super) fn released(dialect: Dialect, release: &str) -> MessageType {
     }
 }
 
-/// The functional group (GS01) that a transaction set goes in.
-pub(super) fn function(set: &str) -> &'static str {
-    match set {
-        "180" => "AN",
-        "810" => "IN",
-        "812" => "CD",
-        "820" => "RA",
-        "824" => "AG",
-        "832" => "SC",
-        "846" => "IB",
-        "850" => "PO",
-        "852" => "PD",
-        "855" => "PR",
-        "856" => "SH",
-        "860" => "PC",
-        "865" => "CA",
-        "997" | "999" => "FA",
-        _ => "",
-    }
-}
-
-fn profile(dialect: Dialect, writes: Option<&Writes>) -> Profile {
+fn profile(dialect: Dialect, writes: Option<&Writes>, delimiters: Delimiters) -> Profile {
     let mut profile = match dialect {
         Dialect::Edifact => Profile::edifact(),
         Dialect::X12 => Profile::x12(),
@@ -263,29 +253,12 @@ fn profile(dialect: Dialect, writes: Option<&Writes>) -> Profile {
     if let Some(charset) = &writes.charset {
         profile.charset = charset.0;
     }
-    profile.service_string = match writes.una {
-        Una::Always => ServiceString::Always,
-        Una::Never => ServiceString::Never,
-        Una::WhenNeeded => ServiceString::WhenNeeded,
-    };
-    profile.newline = match writes.newline {
-        NewlineWord::None => Newline::None,
-        NewlineWord::Lf => Newline::Lf,
-        NewlineWord::CrLf => Newline::CrLf,
-    };
-    let byte = |given: Option<char>, usual: u8| given.and_then(|given| u8::try_from(given).ok()).unwrap_or(usual);
-    let usual = profile.delimiters;
-    if let Some(given) = &writes.delimiters {
-        profile.delimiters = Delimiters {
-            element: byte(given.element, usual.element),
-            component: byte(given.component, usual.component),
-            repetition: given.repetition.and_then(|given| u8::try_from(given).ok()).or(usual.repetition),
-            release: given.release.and_then(|given| u8::try_from(given).ok()).or(usual.release),
-            segment: byte(given.segment, usual.segment),
-            decimal: usual.decimal,
-        };
+    profile.service_string = writes.una.service_string();
+    profile.newline = writes.newline.newline();
+    profile.delimiters = delimiters;
+    if let Some(mark) = writes.decimal.and_then(|mark| u8::try_from(mark).ok()) {
+        profile.delimiters.decimal = mark;
     }
-    profile.delimiters.decimal = byte(writes.decimal, usual.decimal);
     profile
 }
 

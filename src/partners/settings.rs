@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Data, Field, Node, Reader, Setting, Shape, StructShape, choice, settings};
-use crate::edi::charset::Charset;
-use crate::edi::findings::{Code, Policy, Severity};
+use crate::codecs::edi::{CharsetName, LineBreak, Separators, Una, Weights};
+use crate::config::{Data, Field, Setting, Shape, StructShape, choice, settings};
 use crate::message::Text;
 use crate::protocols;
 
@@ -136,51 +135,11 @@ settings! {
         /// Whether interchanges of EDIFACT begin with a UNA.
         una: Una = "always",
         /// What stands after each segment.
-        newline: NewlineWord = "none",
+        newline: LineBreak = "none",
         /// The mark of decimals: `.` or `,`.
         decimal: Option<char>,
         /// The delimiters, where they are not the usual ones.
-        delimiters: Option<DelimiterSettings>,
-    }
-}
-
-settings! {
-    /// The characters that part values. Those left out are the usual ones: `+ : ? '` of EDIFACT, `* > ~` of X12.
-    pub struct DelimiterSettings {
-        /// Between elements.
-        element: Option<char>,
-        /// Between the components of a composite.
-        component: Option<char>,
-        /// Between repetitions of an element: EDIFACT syntax 4, X12 from 00402 on.
-        repetition: Option<char>,
-        /// Before a delimiter that is meant as text, of EDIFACT.
-        release: Option<char>,
-        /// After each segment.
-        segment: Option<char>,
-    }
-}
-
-choice! {
-    /// Whether a UNA is written.
-    pub enum Una {
-        /// Always.
-        Always = "always",
-        /// Never.
-        Never = "never",
-        /// Where the delimiters are not those of level A.
-        WhenNeeded = "when_needed",
-    }
-}
-
-choice! {
-    /// What stands after each segment.
-    pub enum NewlineWord {
-        /// Nothing.
-        None = "none",
-        /// A line feed.
-        Lf = "lf",
-        /// Carriage return and line feed.
-        CrLf = "crlf",
+        delimiters: Option<Separators>,
     }
 }
 
@@ -283,59 +242,6 @@ settings! {
         within: Duration = "15m",
         /// So many are enough.
         most: u32 = "500",
-    }
-}
-
-/// A character set by its name.
-#[derive(Clone, Copy, Debug)]
-pub struct CharsetName(pub Charset);
-
-impl Setting for CharsetName {
-    fn shape() -> Shape {
-        Shape::Text { what: "character set", pattern: None, example: "utf-8" }
-    }
-
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<CharsetName> {
-        let what = "a character set: `ascii`, `latin1`, `utf-8`, or one of a byte a character such as `windows-1252`";
-        reader.parsed(node, what, Charset::configured).map(CharsetName)
-    }
-}
-
-/// What follows from findings, by their codes.
-#[derive(Clone, Debug)]
-pub struct Weights(pub Policy);
-
-impl Setting for Weights {
-    fn shape() -> Shape {
-        Shape::Named(|| {
-            let about = |severity| match severity {
-                Severity::Ignore => "It is not even told.",
-                Severity::Warn => "It is told; the message goes on.",
-                Severity::RejectMessage => "The message is refused, the others of its interchange go on.",
-                Severity::RejectInterchange => "The whole interchange is refused.",
-            };
-            let words = Severity::ALL;
-            let word =
-                |(severity, word): (Severity, &'static str)| crate::config::Word { word, about: about(severity) };
-            Box::new(Shape::Choice(words.into_iter().map(word).collect()))
-        })
-    }
-
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Weights> {
-        let map = reader.map(node)?;
-        let (mut policy, mut whole) = (Policy::default(), true);
-        for (key, node) in map.rest() {
-            let words = Severity::ALL.map(|(severity, word)| (word, severity));
-            match (Code::named(&key.name), reader.word(node, "word", &words)) {
-                (Some(code), Some(severity)) => policy = policy.with(code, severity),
-                (None, _) => {
-                    reader.unknown(key.span, "finding", &key.name, Code::ALL.iter().map(|code| code.name()));
-                    whole = false;
-                }
-                (Some(_), None) => whole = false,
-            }
-        }
-        whole.then_some(Weights(policy))
     }
 }
 

@@ -17,9 +17,9 @@ use crate::edi::findings::{Findings, Policy, Severity};
 use crate::edi::reader::Options;
 use crate::edi::syntax::{Dialect, Limits};
 use crate::message::{Fault, Value};
-pub use parts::{CharsetName, Identity, LineBreak, Separators, Una, Weight, policy};
+pub use parts::{CharsetName, Identity, LineBreak, Separators, Una, Weights};
 use records::{Judged, Messages};
-pub use write::{Writing, release};
+pub use write::{Writing, group_of, release};
 
 /// The codec of one dialect.
 #[derive(Debug)]

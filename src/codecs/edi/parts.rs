@@ -1,8 +1,6 @@
 //! The parts of the options that both dialects have.
 
-use std::collections::BTreeMap;
-
-use crate::config::{Node, Reader, Setting, Shape, Span, choice, nearest, settings};
+use crate::config::{Node, Reader, Setting, Shape, Span, choice, settings};
 use crate::edi::charset::Charset;
 use crate::edi::findings::{Code, Policy, Severity};
 use crate::edi::syntax::{Delimiters, Dialect};
@@ -144,19 +142,28 @@ impl Weight {
     }
 }
 
-/// What follows from each finding; `None` where a code is unknown, which was reported.
-pub fn policy(said: Option<&BTreeMap<Text, Weight>>, span: Span, reader: &mut Reader<'_>) -> Option<Policy> {
-    let (mut policy, mut whole) = (Policy::default(), true);
-    for (name, weight) in said.into_iter().flatten() {
-        match Code::named(name) {
-            Some(code) => policy = policy.with(code, weight.severity()),
-            None => {
-                whole = false;
-                let near = nearest(name, Code::ALL.iter().map(|code| code.name()));
-                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                reader.error(span, format!("`findings`: there is no finding `{name}`{hint}"));
+/// What follows from findings, by their codes; those not named are as usual.
+#[derive(Clone, Debug)]
+pub struct Weights(pub Policy);
+
+impl Setting for Weights {
+    fn shape() -> Shape {
+        Shape::Named(|| Box::new(Weight::shape()))
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Weights> {
+        let map = reader.map(node)?;
+        let (mut policy, mut whole) = (Policy::default(), true);
+        for (key, node) in map.rest() {
+            match (Code::named(&key.name), Weight::read(node, reader)) {
+                (Some(code), Some(weight)) => policy = policy.with(code, weight.severity()),
+                (None, _) => {
+                    reader.unknown(key.span, "finding", &key.name, Code::ALL.iter().map(|code| code.name()));
+                    whole = false;
+                }
+                (Some(_), None) => whole = false,
             }
         }
+        whole.then_some(Weights(policy))
     }
-    whole.then_some(policy)
 }

@@ -160,8 +160,8 @@ impl Writing {
             interchange.get(name).into_iter().for_each(|value| drop(usual.insert(name, value.clone())));
         }
         let kind = message.get("type").and_then(Value::as_text).unwrap_or_default();
-        if let Some((_, function)) = FUNCTIONS.iter().find(|(set, _)| *set == kind) {
-            usual.insert("function", *function);
+        if let Some(function) = group_of(kind) {
+            usual.insert("function", function);
         }
         usual.insert("agency", "X");
         message.get("release").into_iter().for_each(|release| drop(usual.insert("version", release.clone())));
@@ -188,6 +188,11 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("997", "FA"),
     ("999", "FA"),
 ];
+
+/// The functional group (GS01) that a transaction set goes into.
+pub fn group_of(set: &str) -> Option<&'static str> {
+    FUNCTIONS.iter().find(|(known, _)| *known == set).map(|(_, function)| *function)
+}
 
 /// What `map` does not say, or says empty.
 fn fill(map: &mut Map, usual: &Map) {
