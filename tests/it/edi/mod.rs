@@ -1,6 +1,8 @@
 //! `raccord edi` as a person uses it: a supplier's file with a wrong count and a missing segment, JSON and back, files that are
 //! no EDI.
 
+mod import;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
