@@ -88,7 +88,7 @@ enum Command {
     Status(status::Status),
     /// Ask a running hub whether it takes messages (for health checks)
     Health(health::Health),
-    /// EDIFACT and X12 files by hand: explain one, check them, to JSON and back
+    /// EDIFACT and X12 files by hand: explain one, check or compare them, to JSON and back
     #[command(subcommand)]
     Edi(edi::Edi),
     /// Explain a key of the configuration, a function or a fault: `raccord explain from.http.path`

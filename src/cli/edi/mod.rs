@@ -5,6 +5,7 @@ mod answer;
 mod archive;
 mod check;
 mod convert;
+mod diff;
 mod explain;
 mod facts;
 mod import;
@@ -33,6 +34,8 @@ pub enum Edi {
     Check(check::Check),
     /// EDI to JSON documents, one a line, and such JSON to EDI
     Convert(convert::Convert),
+    /// Compare two files, EDI or JSON, by what they mean; exit 0 equal, 1 different, 2 unreadable
+    Diff(diff::Diff),
     /// Make tables of definitions from a UN/EDIFACT directory, a guideline or a spreadsheet one holds
     Import(import::Import),
 }
@@ -43,6 +46,7 @@ impl Edi {
             Edi::Explain(explain) => explain.run(context),
             Edi::Check(check) => check.run(context),
             Edi::Convert(convert) => convert.run(context),
+            Edi::Diff(diff) => diff.run(context),
             Edi::Import(import) => import.run(context),
         };
         match outcome {
