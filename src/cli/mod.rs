@@ -91,7 +91,7 @@ enum Command {
     Health(health::Health),
     /// What became of the documents sent to trading partners
     Partners(partners::Partners),
-    /// EDIFACT and X12 files by hand: explain one, check them, to JSON and back
+    /// EDIFACT and X12 files by hand: explain one, check or compare them, to JSON and back
     #[command(subcommand)]
     Edi(edi::Edi),
     /// Explain a key of the configuration, a function or a fault: `raccord explain from.http.path`

@@ -236,7 +236,7 @@ impl Target for Opened {
             reference: "000000001".to_owned(),
             ..Header::default()
         };
-        write(partner, self.partners.library, header, &[Outgoing::read(&body, partner)?])?;
+        write(partner, &self.partners.library, header, &[Outgoing::read(&body, partner)?])?;
         let mut headers = scope.headers.clone();
         headers.insert("partner", partner.name.clone());
         headers.insert("document", self.document.clone());

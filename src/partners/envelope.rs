@@ -113,7 +113,7 @@ impl Step for Envelope {
             acknowledgment_asked: partner.acknowledgments.ask && first.acknowledges.is_none(),
             application: String::new(),
         };
-        let bytes = write_interchange(partner, self.partners.library, header, &items)?;
+        let bytes = write_interchange(partner, &self.partners.library, header, &items)?;
         let [a, b, c] = self.counter(&partner.numbers, first.document);
         let counted = Map::from_iter([("last", number.to_string())]);
         out.effects.push(write(NUMBERS, &[&a, &b, &c], before.as_ref(), counted, context.now, None));

@@ -87,7 +87,7 @@ pub fn find(input: &Bytes) -> Result<Vec<Found>, Fault> {
 ///
 /// # Errors
 /// None in practice: what is wrong stands in what is given.
-pub fn open(partner: &Partner, library: &'static Library, input: &[u8]) -> Result<Opened, Fault> {
+pub fn open(partner: &Partner, library: &Library, input: &[u8]) -> Result<Opened, Fault> {
     let options = Options { policy: partner.policy.clone(), charset: partner.charset, ..Options::default() };
     let mut opened = Opened::default();
     let (mut header, mut group): (Vec<u8>, Option<(Vec<u8>, Group)>) = (Vec::new(), None);

@@ -19,6 +19,8 @@ use crate::message::{Fault, Map, Text};
 use crate::protocols::{self, SourceSettings};
 
 const FOLDER: &str = "config/partners";
+/// Definitions of messages that do not ship.
+const DEFINITIONS: &str = "config/edi";
 
 /// What is tried where the profile says nothing.
 const RETRY: [Duration; 5] = [
@@ -33,7 +35,8 @@ const RETRY: [Duration; 5] = [
 pub struct Partners {
     pub partners: BTreeMap<Text, Arc<Partner>>,
     pub mailboxes: Vec<Mailbox>,
-    pub library: &'static Library,
+    /// The definitions: those of `config/edi`, and behind them the shipped ones.
+    pub library: Arc<Library>,
     /// Those of `config/tables`, for maps.
     pub tables: Arc<dyn Tables>,
     /// Profiles that could not be read, which was reported.
@@ -85,6 +88,7 @@ impl Tables for NoTables {
 /// Reads the partners of the hub in `folder`; what is wrong is reported, and left out.
 pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> Partners {
     let mut partners = Partners::with(tables);
+    partners.read_library(folder, reader);
     for (name, relative) in files(folder) {
         let before = std::mem::take(&mut reader.resolved);
         match read(folder, &name, &relative, &mut partners.mailboxes, reader) {
@@ -99,7 +103,25 @@ pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> 
 impl Partners {
     fn with(tables: Arc<dyn Tables>) -> Partners {
         let (partners, mailboxes) = (BTreeMap::new(), Vec::new());
-        Partners { partners, mailboxes, library: Library::shipped(), tables, wrong: false }
+        Partners { partners, mailboxes, library: Arc::new(Library::with(Vec::new())), tables, wrong: false }
+    }
+
+    fn read_library(&mut self, folder: &Path, reader: &mut Reader<'_>) {
+        let path = folder.join(DEFINITIONS);
+        if !path.is_dir() {
+            return;
+        }
+        match Library::from_folder(&path) {
+            Ok(library) => self.library = Arc::new(library),
+            Err(error) => {
+                let file = reader.files.add(DEFINITIONS, "");
+                let at = Span { file, start: 0, end: 0 };
+                reader
+                    .error(at, error.to_string())
+                    .help("`raccord edi import` checks such a file and says what is wrong");
+                self.wrong = true;
+            }
+        }
     }
 
     fn add(&mut self, (partner, at): (Partner, Span), reader: &mut Reader<'_>) {

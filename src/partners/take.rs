@@ -69,7 +69,7 @@ impl Take {
             );
             return Err(Fault::refuse("PARTNER-UNKNOWN", said));
         }
-        let mut opened = open(partner, self.partners.library, &found.bytes)?;
+        let mut opened = open(partner, &self.partners.library, &found.bytes)?;
         if opened.header.test != partner.test && opened.fault.is_none() {
             let (is, wants) = if partner.test { ("for real", "test") } else { ("a test", "production") };
             let said = format!("the interchange is {is}, and the profile of {} says `mode: {wants}`", partner.name);

@@ -167,10 +167,10 @@ fn a_message_taken_out_of_its_interchange_reads_as_one() {
         response(1),
         response(2)
     );
-    let opened = interchange::open(partner, partners.library, input.as_bytes()).expect("it can be read");
+    let opened = interchange::open(partner, &partners.library, input.as_bytes()).expect("it can be read");
     assert_eq!((opened.header.reference.as_str(), opened.messages.len()), ("A+7", 2));
     for (at, message) in opened.messages.iter().enumerate() {
-        let again = interchange::open(partner, partners.library, &message.bytes).expect("it can be read");
+        let again = interchange::open(partner, &partners.library, &message.bytes).expect("it can be read");
         assert!(again.receipt.findings.is_empty(), "{:?}", again.receipt.findings);
         let [only] = &again.messages[..] else { panic!("one message is expected") };
         assert_eq!((only.reference.as_str(), &only.document), ((at + 1).to_string().as_str(), &message.document));

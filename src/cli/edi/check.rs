@@ -38,9 +38,9 @@ impl Check {
     pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
         let (mut counts, mut listed) = (Counts::default(), context.json.then(Listed::default));
         // The files that can be read are told of, then the fault of the first that cannot.
-        let mut fault = None;
+        let (mut fault, library) = (None, self.reading.library(context)?);
         for path in &self.files {
-            if let Err(error) = self.file(path, &mut counts, &mut listed) {
+            if let Err(error) = self.file(path, &library, &mut counts, &mut listed) {
                 fault = fault.or(Some(error));
             }
         }
@@ -55,7 +55,13 @@ impl Check {
         }
     }
 
-    fn file(&self, path: &Path, counts: &mut Counts, listed: &mut Option<Listed>) -> anyhow::Result<()> {
+    fn file(
+        &self,
+        path: &Path,
+        library: &Library,
+        counts: &mut Counts,
+        listed: &mut Option<Listed>,
+    ) -> anyhow::Result<()> {
         let input = Input::open(path)?;
         if let Some(what) = input.other() {
             counts.others += 1;
@@ -80,7 +86,7 @@ impl Check {
                 Event::Message(message) => message.record.len(),
             };
             if let Event::Message(message) = &event {
-                let tree = Tree::read(message, Library::shipped(), &policy, 1000);
+                let tree = Tree::read(message, library, &policy, 1000);
                 counts.messages += 1;
                 counts.refused += usize::from(!tree.accepted());
                 let both = [&message.findings, &tree.findings];

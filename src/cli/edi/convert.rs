@@ -30,19 +30,18 @@ pub struct Convert {
 }
 
 impl Convert {
-    pub fn run(&self, _context: &Context) -> anyhow::Result<ExitCode> {
-        let input = Input::open(&self.file)?;
-        let is_json = matches!(input.window.trim_ascii_start().first(), Some(b'{' | b'['));
+    pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        let (input, library) = (Input::open(&self.file)?, self.reading.library(context)?);
         let done = match input.other() {
-            Some(_) if is_json => self.to_edi(input),
+            _ if input.is_json() => self.to_edi(input, &library),
             Some(what) => Err(Bad(format!("{} {what}", input.name)).into()),
-            None => self.to_json(input),
+            None => self.to_json(input, &library),
         };
         Ok(if done? { ExitCode::SUCCESS } else { output::found() })
     }
 
     /// Whether no message would be refused.
-    fn to_json(&self, input: Input) -> anyhow::Result<bool> {
+    fn to_json(&self, input: Input, library: &Library) -> anyhow::Result<bool> {
         let policy = self.reading.options().policy;
         let (mut interchange, mut group) = (Map::new(), None);
         let (mut messages, mut refused) = (0, 0);
@@ -53,7 +52,7 @@ impl Convert {
                 Event::Group(begun) => group = Some(facts::group(begun)),
                 Event::GroupEnd(_) => group = None,
                 Event::Message(message) => {
-                    let tree = Tree::read(message, Library::shipped(), &policy, 1000);
+                    let tree = Tree::read(message, library, &policy, 1000);
                     messages += 1;
                     refused += usize::from(!tree.accepted());
                     let mut out: Map = [("interchange", interchange.clone())].into_iter().collect();
@@ -83,9 +82,9 @@ impl Convert {
     }
 
     /// Whether no message was refused.
-    fn to_edi(&self, input: Input) -> anyhow::Result<bool> {
+    fn to_edi(&self, input: Input, library: &Library) -> anyhow::Result<bool> {
         let mut out = BufWriter::new(io::stdout().lock());
-        match self.write(Documents::new(input), &mut out) {
+        match self.write(Documents::new(input), library, &mut out) {
             Ok(refused) => Ok(refused == 0),
             Err(Stop::Bad(error)) => {
                 // What stands before it was written by then.
@@ -98,7 +97,7 @@ impl Convert {
     }
 
     /// Writes the documents as interchanges: those that follow each other with the same envelope are one.
-    fn write(&self, mut documents: Documents, out: &mut impl Write) -> Result<usize, Stop> {
+    fn write(&self, mut documents: Documents, library: &Library, out: &mut impl Write) -> Result<usize, Stop> {
         let mut refused = 0;
         let mut next = documents.next()?;
         while let Some(first) = next.take() {
@@ -107,7 +106,7 @@ impl Convert {
             profile.newline = if self.lines { Newline::Lf } else { Newline::None };
             let dialect = profile.dialect;
             let header = first.entry.header(dialect).map_err(|unsaid| lacks(&unsaid, number))?;
-            let begun = InterchangeWriter::new(&mut *out, &profile, Library::shipped(), header);
+            let begun = InterchangeWriter::new(&mut *out, &profile, library, header);
             let mut writer = begun.map_err(|error| unwritten(error, number, "its interchange"))?;
             let (interchange, mut current, mut group) = (first.entry.interchange.clone(), first, None);
             loop {
@@ -155,7 +154,7 @@ fn tell(dialect: Dialect, number: usize, findings: &Findings) {
 }
 
 /// Why no more is written.
-enum Stop {
+pub(super) enum Stop {
     Bad(anyhow::Error),
     Output(io::Error),
 }
@@ -166,7 +165,7 @@ impl From<Bad> for Stop {
     }
 }
 
-fn lacks(unsaid: &Unsaid, number: usize) -> Stop {
+pub(super) fn lacks(unsaid: &Unsaid, number: usize) -> Stop {
     Bad(format!("JSON document {number} {unsaid}")).into()
 }
 
@@ -181,13 +180,13 @@ fn unwritten(error: WriteError, number: usize, what: &str) -> Stop {
 }
 
 /// One message, and which of the input it is, from 1.
-struct Numbered {
-    entry: Entry,
-    number: usize,
+pub(super) struct Numbered {
+    pub entry: Entry,
+    pub number: usize,
 }
 
 /// JSON documents: one a line, or one text that is a document or a list of them.
-struct Documents {
+pub(super) struct Documents {
     name: String,
     source: BufReader<Box<dyn Read>>,
     /// Read and not handed out.
@@ -200,12 +199,12 @@ struct Documents {
 const MOST: u64 = 256 << 20;
 
 impl Documents {
-    fn new(input: Input) -> Documents {
+    pub(super) fn new(input: Input) -> Documents {
         let source = BufReader::new(input.bytes);
         Documents { name: input.name, source, waiting: Vec::new().into_iter(), handed: 0, lines: 0 }
     }
 
-    fn next(&mut self) -> Result<Option<Numbered>, Stop> {
+    pub(super) fn next(&mut self) -> Result<Option<Numbered>, Stop> {
         loop {
             if let Some(value) = self.waiting.next() {
                 self.handed += 1;

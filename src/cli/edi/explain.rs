@@ -8,14 +8,16 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::answer::answers;
-use super::{Context, Ink, Input, Listed, Paint, Reading, count, item_label, line, output, refuses, shown, to_value};
+use super::{
+    Context, Ink, Input, Listed, Paint, Reading, count, item_label, line, output, refuses, shown, tag_label, to_value,
+};
 use crate::edi::acknowledgments::Receipt;
-use crate::edi::directory::{Field, Found, Item, Library, Position, label};
+use crate::edi::directory::{Field, Found, Item, Position};
 use crate::edi::document::document;
 use crate::edi::facts;
 use crate::edi::findings::{Finding, Findings};
-use crate::edi::reader::{Event, Group, Interchange, Message, Party, Reader};
-use crate::edi::syntax::{Dialect, Element, Segment};
+use crate::edi::reader::{Event, Group, Interchange, Party, Reader};
+use crate::edi::syntax::{Dialect, Element, Segment, Tag};
 use crate::edi::tree::{Tree, View};
 use crate::message::{Map, Value};
 
@@ -31,12 +33,12 @@ impl Explain {
     pub fn run(&self, context: &Context) -> anyhow::Result<ExitCode> {
         let input = Input::open_edi(&self.file)?;
         let (paint, policy) = (Paint::new(), self.reading.options().policy);
-        let mut listed = context.json.then(Listed::default);
+        let (library, mut listed) = (self.reading.library(context)?, context.json.then(Listed::default));
         let (mut receipt, mut refused) = (Receipt::default(), false);
         let mut reader = Reader::new(input.bytes, self.reading.options());
         while let Some(event) = reader.read().with_context(|| format!("cannot read {}", input.name))? {
             let tree = match &event {
-                Event::Message(message) => Some(Tree::read(message, Library::shipped(), &policy, 1000)),
+                Event::Message(message) => Some(Tree::read(message, &library, &policy, 1000)),
                 _ => None,
             };
             receipt.note(&event, tree.as_ref());
@@ -149,6 +151,10 @@ impl Page<'_> {
         self.tree.message.notation.dialect
     }
 
+    fn label(&self, tag: Tag) -> &str {
+        tag_label(self.dialect(), self.tree.found.as_ref(), tag).unwrap_or_default()
+    }
+
     fn group(&self, around: View<'_>, depth: usize) {
         for view in around.children() {
             if !view.is_group() {
@@ -156,7 +162,7 @@ impl Page<'_> {
                 continue;
             }
             if let Some(node) = view.node() {
-                let label = label(self.dialect(), node.tag).unwrap_or_default();
+                let label = self.label(node.tag);
                 println!(
                     "{:5}  {:indent$}{}",
                     "",
@@ -173,11 +179,11 @@ impl Page<'_> {
         let Some(segment) = view.segment() else { return };
         let (number, indent) = (view.index() + 1, 2 * depth);
         let tag = shown(&String::from_utf8_lossy(segment.raw_tag()));
-        let label = label(self.dialect(), segment.tag).unwrap_or_default();
+        let label = self.label(segment.tag);
         println!("{number:5}  {:indent$}{} {label}", "", self.paint.with(Ink::Bold, tag));
         let rows = rows(self.tree, view, &segment);
-        let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or_default();
-        let (keys, labels) = (width(|row| &row.key), width(|row| row.label));
+        let width = |of: fn(&Row<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
+        let (keys, labels) = (width(|row| row.key.chars().count()), width(|row| row.label.chars().count()));
         for row in &rows {
             let key = self.paint.with(Ink::Dim, format!("{:keys$}", row.key));
             println!("{:7}{:indent$}    {key}  {:labels$}  {}", "", "", row.label, cut(&row.value));
@@ -234,14 +240,14 @@ fn cut(value: &str) -> String {
 const LONGEST: usize = 400;
 
 /// A value of a segment.
-struct Row {
+struct Row<'t> {
     /// Its path within the segment: `C507.E2380`, `C108.E4440[1]`.
     key: String,
-    label: &'static str,
+    label: &'t str,
     value: String,
 }
 
-fn rows(tree: &Tree<'_>, view: View<'_>, segment: &Segment<'_>) -> Vec<Row> {
+fn rows<'t>(tree: &'t Tree<'_>, view: View<'_>, segment: &Segment<'_>) -> Vec<Row<'t>> {
     let def = view.node().zip(tree.found).and_then(|(node, found)| found.directory.segment(node));
     let (positions, fields) = def.map_or((&[][..], &[][..]), |def| (&def.positions[..], &def.fields[..]));
     let mut rows = Vec::new();
@@ -251,7 +257,7 @@ fn rows(tree: &Tree<'_>, view: View<'_>, segment: &Segment<'_>) -> Vec<Row> {
         for repetition in element.repetitions() {
             let key = counted.key(position, fields, index);
             if !repetition.is_void() {
-                parts(tree.message, segment, &repetition, position, &key, &mut rows);
+                parts(tree, segment, &repetition, position, &key, &mut rows);
             }
         }
     }
@@ -276,14 +282,15 @@ impl Counted {
     }
 }
 
-fn parts(
-    message: &Message,
+fn parts<'t>(
+    tree: &'t Tree<'_>,
     segment: &Segment<'_>,
     element: &Element<'_>,
     position: Option<&Position>,
     key: &str,
-    rows: &mut Vec<Row>,
+    rows: &mut Vec<Row<'t>>,
 ) {
+    let (message, found) = (tree.message, tree.found.as_ref());
     let dialect = message.notation.dialect;
     let (places, fields) = match position.map(|position| &position.item) {
         Some(Item::Composite(_, places, fields)) => (&places[..], &fields[..]),
@@ -297,8 +304,8 @@ fn parts(
         if component.raw.is_empty() {
             continue;
         }
-        let own = place.or(position).and_then(|place| item_label(dialect, &place.item));
-        let label = own.or_else(|| item_label(dialect, &position?.item)).unwrap_or_default();
+        let own = place.or(position).and_then(|place| item_label(dialect, found, &place.item));
+        let label = own.or_else(|| item_label(dialect, found, &position?.item)).unwrap_or_default();
         let key = if simple { key.to_owned() } else { format!("{key}.{inner}") };
         rows.push(Row { key, label, value: message.text(segment, &component).into_owned() });
     }
@@ -359,7 +366,8 @@ fn message_value(tree: &Tree<'_>) -> Map {
 
 fn group_value(tree: &Tree<'_>, around: View<'_>) -> Vec<Value> {
     let dialect = tree.message.notation.dialect;
-    let named = |out: &mut Map, label: Option<&'static str>| {
+    let found = tree.found.as_ref();
+    let named = |out: &mut Map, label: Option<&str>| {
         if let Some(label) = label {
             out.insert("label", label);
         }
@@ -368,14 +376,14 @@ fn group_value(tree: &Tree<'_>, around: View<'_>) -> Vec<Value> {
         let mut out = Map::new();
         if let Some(node) = view.node().filter(|_| view.is_group()) {
             out.insert("group", node.key.clone());
-            named(&mut out, label(dialect, node.tag));
+            named(&mut out, tag_label(dialect, found, node.tag));
             out.insert("parts", group_value(tree, view));
             return Some(Value::Map(out));
         }
         let segment = view.segment()?;
         out.insert("segment", count(view.index() as u64 + 1));
         out.insert("tag", String::from_utf8_lossy(segment.raw_tag()).into_owned());
-        named(&mut out, label(dialect, segment.tag));
+        named(&mut out, tag_label(dialect, found, segment.tag));
         let values = rows(tree, view, &segment).into_iter().map(|row| {
             let mut out: Map = [("key", row.key)].into_iter().collect();
             named(&mut out, Some(row.label).filter(|label| !label.is_empty()));

@@ -1,13 +1,17 @@
-//! `raccord edi`: EDIFACT and X12 files by hand: what one says, what is wrong with it, what is answered, as JSON and back.
+//! `raccord edi`: EDIFACT and X12 files by hand: what one says, what is wrong with it, what is answered, how two differ, as JSON
+//! and back, by the definitions that ship or are imported.
 
 mod answer;
+mod archive;
 mod check;
 mod convert;
+mod diff;
 mod explain;
+mod import;
 
 use std::fs::File;
 use std::io::{Cursor, IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -15,10 +19,10 @@ use clap::{Args, Subcommand};
 
 use super::{Context, output};
 use crate::edi::charset::Charset;
-use crate::edi::directory::{Found, Item, Position, label};
+use crate::edi::directory::{Found, Item, Library, Position, label};
 use crate::edi::findings::{Code, Finding, Place, Severity};
 use crate::edi::reader::Options;
-use crate::edi::syntax::{Dialect, sniff};
+use crate::edi::syntax::{Dialect, Tag, sniff};
 use crate::message::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +33,10 @@ pub enum Edi {
     Check(check::Check),
     /// EDI to JSON documents, one a line, and such JSON to EDI
     Convert(convert::Convert),
+    /// Compare two files, EDI or JSON, by what they mean; exit 0 equal, 1 different, 2 unreadable
+    Diff(diff::Diff),
+    /// Make tables of definitions from a UN/EDIFACT directory, a guideline or a spreadsheet one holds
+    Import(import::Import),
 }
 
 impl Edi {
@@ -37,6 +45,8 @@ impl Edi {
             Edi::Explain(explain) => explain.run(context),
             Edi::Check(check) => check.run(context),
             Edi::Convert(convert) => convert.run(context),
+            Edi::Diff(diff) => diff.run(context),
+            Edi::Import(import) => import.run(context),
         };
         match outcome {
             Err(error) if error.is::<Bad>() => {
@@ -53,12 +63,18 @@ impl Edi {
 #[error("{0}")]
 struct Bad(String);
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Reading {
     /// The character set of the values, whatever the file declares: utf-8, latin1, windows-1250
     #[arg(long, value_name = "NAME", value_parser = charset)]
     charset: Option<Charset>,
+    /// A folder of tables that stand before the shipped ones; config/edi, where there is one
+    #[arg(long, value_name = "DIR")]
+    tables: Option<PathBuf>,
 }
+
+/// Where tables of one's own are, in a hub's folder.
+const TABLES: &str = "config/edi";
 
 fn charset(name: &str) -> Result<Charset, String> {
     Charset::configured(name)
@@ -68,6 +84,16 @@ fn charset(name: &str) -> Result<Charset, String> {
 impl Reading {
     fn options(&self) -> Options {
         Options { charset: self.charset, ..Options::default() }
+    }
+
+    /// The definitions messages are read by.
+    fn library(&self, context: &Context) -> anyhow::Result<Library> {
+        let usual = context.folder.join(TABLES);
+        match &self.tables {
+            Some(folder) => Ok(Library::from_folder(folder)?),
+            None if usual.is_dir() => Ok(Library::from_folder(&usual)?),
+            None => Ok(Library::with(Vec::new())),
+        }
     }
 }
 
@@ -105,6 +131,12 @@ impl Input {
             Some(what) => Err(Bad(format!("{} {what}", input.name)).into()),
             None => Ok(input),
         }
+    }
+
+    /// Whether it begins as JSON, whatever EDI may be quoted in it.
+    fn is_json(&self) -> bool {
+        let text = self.window.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.window);
+        matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
     }
 
     /// What it is instead of EDI.
@@ -192,7 +224,7 @@ fn place(dialect: Dialect, finding: &Finding, found: Option<&Found<'_>>) -> Stri
         _ => format!("segment {segment} "),
     };
     words.push_str(tag.as_str());
-    if let Some(label) = label(dialect, tag) {
+    if let Some(label) = tag_label(dialect, found, tag) {
         words.push_str(&format!(" ({label})"));
     }
     if element > 0 {
@@ -220,20 +252,25 @@ fn is_simple(found: Option<&Found<'_>>, place: Place) -> bool {
     position(found, place).is_some_and(|position| matches!(position.item, Item::Element(_)))
 }
 
-fn label_at(dialect: Dialect, found: Option<&Found<'_>>, place: Place) -> Option<&'static str> {
+fn label_at<'f>(dialect: Dialect, found: Option<&Found<'f>>, place: Place) -> Option<&'f str> {
     match &position(found, place)?.item {
         Item::Composite(_, parts, _) if place.component > 0 => {
-            item_label(dialect, &parts.get(usize::from(place.component) - 1)?.item)
+            item_label(dialect, found, &parts.get(usize::from(place.component) - 1)?.item)
         }
-        item => item_label(dialect, item),
+        item => item_label(dialect, found, item),
     }
 }
 
-fn item_label(dialect: Dialect, item: &Item) -> Option<&'static str> {
+fn item_label<'f>(dialect: Dialect, found: Option<&Found<'f>>, item: &Item) -> Option<&'f str> {
     match item {
-        Item::Element(def) => label(dialect, def.id),
-        Item::Composite(id, ..) => label(dialect, *id),
+        Item::Element(def) => tag_label(dialect, found, def.id),
+        Item::Composite(id, ..) => tag_label(dialect, found, *id),
     }
+}
+
+/// What a segment, element or composite is about; tables of one's own may know what ours do not.
+fn tag_label<'f>(dialect: Dialect, found: Option<&Found<'f>>, tag: Tag) -> Option<&'f str> {
+    label(dialect, tag).or_else(|| found?.directory.label(tag))
 }
 
 /// `error EDI-COUNT  segment 9 UNT (message ends), element 1 (segments): UNT says …`
@@ -262,7 +299,7 @@ fn to_value(dialect: Dialect, finding: &Finding, found: Option<&Found<'_>>) -> M
     if !tag.is_empty() {
         out.insert("tag", tag.as_str());
     }
-    if let Some(label) = label_at(dialect, found, finding.place).or_else(|| label(dialect, tag)) {
+    if let Some(label) = label_at(dialect, found, finding.place).or_else(|| tag_label(dialect, found, tag)) {
         out.insert("label", label);
     }
     out.insert("offset", count(offset));

@@ -9,9 +9,17 @@ use crate::edi::syntax::Dialect;
 /// Directories to look definitions up in.
 #[derive(Debug)]
 pub struct Library {
-    directories: Vec<Directory>,
+    own: Vec<Own>,
     /// The shipped one stands behind.
     shipped: bool,
+}
+
+/// A directory that was added.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub directory: Directory,
+    /// Whether its envelope is that of syntax 4 or of those before; none: whatever it is.
+    pub fourth: Option<bool>,
 }
 
 /// A definition found.
@@ -42,6 +50,26 @@ static SHIPPED: [(Dialect, &str, bool, &[&str]); 6] = [
     (Dialect::X12, "005010", false, &[ENVELOPE, X5010, X999]),
 ];
 
+/// The segments of the envelope.
+pub(super) fn service(dialect: Dialect, fourth: bool) -> &'static str {
+    match (dialect, fourth) {
+        (Dialect::X12, _) => ENVELOPE,
+        (Dialect::Edifact, false) => SERVICE_3,
+        (Dialect::Edifact, true) => SERVICE_4,
+    }
+}
+
+/// The shipped tables of a release, without its envelope.
+pub(super) fn release_text(dialect: Dialect, release: &str) -> Option<&'static str> {
+    let texts = [
+        (Dialect::Edifact, "D.96A", D96A),
+        (Dialect::Edifact, "D.01B", D01B),
+        (Dialect::X12, "004010", X4010),
+        (Dialect::X12, "005010", X5010),
+    ];
+    texts.iter().find(|(known, name, _)| *known == dialect && *name == release).map(|(_, _, text)| *text)
+}
+
 /// Shipped directory `number`, made on first use.
 fn shipped(number: usize) -> Option<&'static Directory> {
     static MADE: [OnceLock<Option<Directory>>; SHIPPED.len()] = [const { OnceLock::new() }; SHIPPED.len()];
@@ -52,25 +80,35 @@ fn shipped(number: usize) -> Option<&'static Directory> {
 impl Library {
     /// The tables raccord ships: EDIFACT D.96A and D.01B, X12 4010 and 5010.
     pub fn shipped() -> &'static Library {
-        static LIBRARY: Library = Library { directories: Vec::new(), shipped: true };
+        static LIBRARY: Library = Library { own: Vec::new(), shipped: true };
         &LIBRARY
     }
 
     /// `directories` first, what is shipped behind them.
     pub fn with(directories: Vec<Directory>) -> Library {
-        Library { directories, shipped: true }
+        Library::of(directories.into_iter().map(|directory| Own { directory, fourth: None }).collect())
+    }
+
+    pub(super) fn of(own: Vec<Own>) -> Library {
+        Library { own, shipped: true }
     }
 
     /// The definition of a message; `syntax` is the syntax version of its interchange.
     pub fn find(&self, dialect: Dialect, kind: &MessageType, syntax: u8) -> Option<Found<'_>> {
-        let wanted = release(dialect, kind);
-        let own = self.directories.iter().filter(|directory| directory.dialect == dialect);
-        let exact =
-            own.clone().find(|directory| directory.release == wanted && directory.message(&kind.name).is_some());
+        let (wanted, fourth) = (release(dialect, kind), syntax == 4);
+        let fits = |own: &&Own| own.directory.dialect == dialect && own.fourth.is_none_or(|of| of == fourth);
+        let own = self.own.iter().filter(fits).map(|own| &own.directory);
+        let own = own.filter(|directory| directory.message(&kind.name).is_some());
+        // The letters of an industry stand after the release of X12.
+        let letters = kind.release.strip_prefix(&wanted).unwrap_or_default();
+        let is_guideline = |name: &str| !name.is_empty() && (name == kind.association || name == letters);
+        let of_release = own.clone().filter(|directory| directory.release == wanted);
+        let guideline = of_release.clone().find(|directory| is_guideline(&directory.guideline));
+        let own = own.filter(|directory| directory.guideline.is_empty());
+        let exact = guideline.or_else(|| own.clone().find(|directory| directory.release == wanted));
         if let Some(directory) = exact {
             return Some(Found { directory, definition: directory.message(&kind.name)?, exact: true });
         }
-        let fourth = syntax == 4;
         let mut choices: Vec<(usize, &Directory)> = (0..SHIPPED.len())
             .filter(|number| self.shipped && SHIPPED[*number].0 == dialect)
             .filter(|number| dialect == Dialect::X12 || SHIPPED[*number].2 == fourth)

@@ -3,6 +3,8 @@
 //! A [`Directory`] is one release (EDIFACT D.96A, X12 4010), a [`Definition`] one message of it, laid out as a tree of
 //! [`Node`]s. [`Library`] finds the definition for a message; the shipped one is made on first use and kept.
 
+mod folder;
+pub mod import;
 mod labels;
 mod library;
 mod parse;
@@ -11,8 +13,10 @@ use std::collections::HashMap;
 
 use super::syntax::{Dialect, Tag};
 use crate::message::Text;
+pub use folder::FolderError;
 pub use labels::label;
 pub use library::{Found, Library};
+pub use parse::TableError;
 
 /// One release of a standard.
 #[derive(Debug)]
@@ -20,11 +24,14 @@ pub struct Directory {
     pub dialect: Dialect,
     /// `D.96A`, `004010`.
     pub release: String,
+    /// The guideline whose subset it is (`EAN008`); empty for the release itself.
+    pub guideline: String,
     elements: HashMap<Tag, ElementDef>,
     composites: HashMap<Tag, Composite>,
     segments: Vec<SegmentDef>,
     by_tag: HashMap<Tag, u16>,
     messages: HashMap<String, Definition>,
+    labels: HashMap<Tag, String>,
 }
 
 /// A data element: what its values look like.
@@ -178,6 +185,11 @@ impl Directory {
 
     pub fn message(&self, name: &str) -> Option<&Definition> {
         self.messages.get(name)
+    }
+
+    /// What a segment, element or composite is about: in our words, else in those of its tables.
+    pub fn label(&self, name: Tag) -> Option<&str> {
+        label(self.dialect, name).or_else(|| self.labels.get(&name).map(String::as_str))
     }
 
     /// The names of its messages, in order.

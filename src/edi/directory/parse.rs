@@ -7,6 +7,8 @@
 //! s NAD 3035! C082 C058                                 a segment: elements and composites
 //! c C082 3039! 1131 3055                                a composite
 //! e 3039 an..35                                         an element; of X12 `AN 1..80`
+//! l NAD party                                           what one of these is about, in a few words
+//! d edifact D.96A EAN008                                what the tables are of, see `folder.rs`
 //! ```
 
 use std::collections::{HashMap, VecDeque};
@@ -18,6 +20,20 @@ use crate::message::Text;
 /// How often `>` is.
 const UNBOUNDED: u32 = u32::MAX;
 
+/// Why tables could not be read, and which line of which table it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableError {
+    /// Which of the tables, from 0.
+    pub table: usize,
+    /// Which line of it, from 1.
+    pub line: usize,
+    pub why: String,
+}
+
+/// No segment, composite or group has more parts, nor a directory more nodes: guards against files that are no tables.
+const MOST_PARTS: usize = 1000;
+const MOST_NODES: usize = 2_000_000;
+
 /// A message before it is laid out.
 struct Branch<'a> {
     tag: &'a str,
@@ -27,36 +43,45 @@ struct Branch<'a> {
 }
 
 impl Directory {
-    /// Makes the directory of a release from its tables.
+    /// Makes the directory of a release from its tables; of a thing that stands twice the later counts.
     ///
     /// # Errors
-    /// A sentence that names the line, where a table is not written as above.
-    pub fn parse(dialect: Dialect, release: &str, tables: &[&str]) -> Result<Directory, String> {
+    /// The first line that is not written as above.
+    pub fn parse(dialect: Dialect, release: &str, tables: &[&str]) -> Result<Directory, TableError> {
         let mut directory = Directory {
             dialect,
             release: release.to_owned(),
+            guideline: String::new(),
             elements: HashMap::new(),
             composites: HashMap::new(),
             segments: Vec::new(),
             by_tag: HashMap::new(),
             messages: HashMap::new(),
+            labels: HashMap::new(),
         };
-        let lines =
-            || tables.iter().flat_map(|table| table.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let wrong =
-            |line: &str, why: &str| format!("{release}: `{}`: {why}", line.chars().take(60).collect::<String>());
-        // What others are made of comes first; of a thing that stands twice the later counts.
-        for kind in ["e ", "c ", "s ", "m "] {
-            for line in lines().filter(|line| line.starts_with(kind)) {
-                let (name, rest) =
-                    line[2..].split_once(' ').ok_or_else(|| wrong(line, "there is nothing after the name"))?;
+        let mut nodes = 0;
+        // What others are made of comes first.
+        for kind in ["e", "c", "s", "m", "l"] {
+            for (table, number, line) in lines(tables) {
+                let wrong = |why: &str| TableError { table, line: number, why: told(line, why) };
+                let (name, rest) = named(line).map_err(wrong)?;
+                if !line.starts_with(kind) {
+                    continue;
+                }
                 let added = match kind {
-                    "e " => directory.add_element(name, rest),
-                    "c " => composite(rest).map(|parts| drop(directory.composites.insert(Tag::new(name), parts))),
-                    "s " => directory.add_segment(name, rest),
-                    _ => directory.add_message(name, rest),
+                    "e" => directory.add_element(name, rest),
+                    "c" => composite(rest).map(|parts| drop(directory.composites.insert(Tag::new(name), parts))),
+                    "s" => directory.add_segment(name, rest),
+                    "m" => directory.add_message(name, rest).map(|added| nodes += added),
+                    _ => {
+                        directory.labels.insert(Tag::new(name), rest.trim().to_owned());
+                        Ok(())
+                    }
                 };
-                added.map_err(|why| wrong(line, &why))?;
+                added.map_err(|why| wrong(&why))?;
+                if nodes > MOST_NODES {
+                    return Err(wrong("the messages have too many segments altogether"));
+                }
             }
         }
         Ok(directory)
@@ -84,6 +109,9 @@ impl Directory {
         let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no length"));
         let id = Tag::new(name);
         let element = ElementDef { id, kind, shortest: number(shortest)?, longest: number(longest)? };
+        if element.shortest > element.longest {
+            return Err(format!("{shortest} is longer than {longest}"));
+        }
         self.elements.insert(id, element);
         Ok(())
     }
@@ -142,14 +170,16 @@ impl Directory {
         self.elements.get(&id).copied().unwrap_or(anything)
     }
 
-    fn add_message(&mut self, name: &str, rest: &str) -> Result<(), String> {
+    /// How many nodes it has.
+    fn add_message(&mut self, name: &str, rest: &str) -> Result<usize, String> {
         let spaced = rest.replace('(', " ( ").replace(')', " ) ");
         let mut words = spaced.split_whitespace();
         let children = branches(&mut words, 0)?;
         let root = Branch { tag: "", mandatory: true, max: 1, children };
         let definition = Definition { name: name.to_owned(), nodes: self.lay_out(&root) };
+        let nodes = definition.nodes.len();
         self.messages.insert(name.to_owned(), definition);
-        Ok(())
+        Ok(nodes)
     }
 
     /// Nodes level by level, so that the children of each lie together.
@@ -191,45 +221,84 @@ impl Directory {
 /// Deeper than any message.
 const DEEPEST: usize = 32;
 
-/// The segments and groups up to the end or the closing bracket.
+/// The lines that say something, with their table and number.
+fn lines<'t>(tables: &[&'t str]) -> impl Iterator<Item = (usize, usize, &'t str)> {
+    tables.iter().enumerate().flat_map(|(table, text)| {
+        let numbered = text.lines().enumerate().map(move |(index, line)| (table, index + 1, line.trim()));
+        numbered.filter(|(_, _, line)| !line.is_empty() && !line.starts_with('#'))
+    })
+}
+
+fn told(line: &str, why: &str) -> String {
+    format!("`{}`: {why}", line.chars().take(60).collect::<String>())
+}
+
+/// The name after the letter, and what is said of it.
+fn named(line: &str) -> Result<(&str, &str), &'static str> {
+    let (letter, said) = line.split_once(' ').unwrap_or((line, ""));
+    if !["m", "s", "c", "e", "l", "d"].contains(&letter) {
+        return Err("a line begins with m, s, c, e, l or d, and a blank");
+    }
+    let (name, rest) = said.trim_start().split_once(' ').ok_or("there is nothing after the name")?;
+    if matches!(letter, "s" | "c" | "e" | "l") && Tag::new(name).is_empty() {
+        return Err("the name is not one of up to four letters and digits");
+    }
+    Ok((name, rest))
+}
+
+/// The segments and groups up to the end (at depth 0) or the closing bracket.
 fn branches<'a>(words: &mut impl Iterator<Item = &'a str>, depth: usize) -> Result<Vec<Branch<'a>>, String> {
     if depth > DEEPEST {
         return Err("groups are nested too deep".to_owned());
     }
-    let mut found = Vec::new();
+    let mut found: Vec<Branch<'_>> = Vec::new();
     while let Some(word) = words.next() {
+        if found.len() > MOST_PARTS {
+            return Err(format!("more than {MOST_PARTS} segments and groups follow each other"));
+        }
         match word {
-            ")" => return Ok(found),
+            ")" if depth > 0 => return Ok(found),
+            ")" => return Err("there is one `)` too many".to_owned()),
             "(" => {
                 let (_, mandatory, max) = usage(words.next().unwrap_or_default())?;
                 let children = branches(words, depth + 1)?;
-                let tag = children.first().ok_or("a group holds nothing")?.tag;
+                let first = children.first().filter(|first| first.children.is_empty());
+                let tag = first.ok_or("a group must begin with a segment")?.tag;
                 found.push(Branch { tag, mandatory, max, children });
             }
             _ => {
                 let (tag, mandatory, max) = usage(word)?;
+                if Tag::new(tag).is_empty() {
+                    return Err(format!("`{word}` is no segment"));
+                }
                 found.push(Branch { tag, mandatory, max, children: Vec::new() });
             }
         }
     }
-    Ok(found)
+    if depth > 0 { Err("a `)` is missing".to_owned()) } else { Ok(found) }
 }
 
 /// `DTM!:35`
 fn usage(word: &str) -> Result<(&str, bool, u32), String> {
     let (name, max) = word.split_once(':').unwrap_or((word, "1"));
-    let max =
-        if max == ">" { UNBOUNDED } else { max.parse().map_err(|_| format!("`{word}`: `{max}` is no number"))? };
+    let max = match max {
+        ">" => UNBOUNDED,
+        max => max.parse().ok().filter(|max| *max > 0).ok_or_else(|| format!("`{word}`: `{max}` is no number"))?,
+    };
     Ok((name.trim_end_matches('!'), name.ends_with('!'), max))
 }
 
 /// `3035! C082 C778*99`
 fn composite(rest: &str) -> Result<Composite, String> {
-    rest.split_whitespace()
-        .map(|word| {
-            let (name, repeat) = word.split_once('*').unwrap_or((word, "1"));
-            let repeat = repeat.parse().map_err(|_| format!("`{word}`: `{repeat}` is no number"))?;
-            Ok((Tag::new(name.trim_end_matches('!')), name.ends_with('!'), repeat))
-        })
-        .collect()
+    let part = |word: &str| {
+        let (name, repeat) = word.split_once('*').unwrap_or((word, "1"));
+        let repeat = repeat.parse().ok().filter(|repeat| *repeat > 0);
+        let repeat = repeat.ok_or_else(|| format!("`{word}`: what follows `*` is no number"))?;
+        match Tag::new(name.trim_end_matches('!')) {
+            tag if tag.is_empty() => Err(format!("`{word}` is no element or composite")),
+            tag => Ok((tag, name.ends_with('!'), repeat)),
+        }
+    };
+    let parts: Composite = rest.split_whitespace().map(part).collect::<Result<_, _>>()?;
+    if parts.len() > MOST_PARTS { Err(format!("it has more than {MOST_PARTS} parts")) } else { Ok(parts) }
 }

@@ -1,6 +1,9 @@
 //! `raccord edi` as a person uses it: a supplier's file with a wrong count and a missing segment, JSON and back, files that are
 //! no EDI.
 
+mod diff;
+mod import;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -171,6 +174,16 @@ fn what_is_no_edi_is_said_in_a_sentence() {
     let gone = raccord(&["explain", "/no/such/file.edi"], b"");
     holds(&String::from_utf8_lossy(&gone.stderr), &["cannot read /no/such/file.edi"]);
     assert_eq!(gone.status.code(), Some(3));
+}
+
+#[test]
+fn json_that_quotes_edi_is_json() {
+    // The document number reads as the beginning of an interchange.
+    let order = "UNB+UNOC:3+A:14+B:14+260105:0930+1'UNH+1+ORDERS:D:96A:UN'BGM+220+UNA+9'DTM+137:20260105:102'UNS+S'UNT+5+1'UNZ+1+1'";
+    let documents = raccord(&["convert", "-"], order.as_bytes());
+    let back = raccord(&["convert", "-"], &documents.stdout);
+    let shown = String::from_utf8_lossy(&back.stdout);
+    assert!(back.status.success() && shown.contains("BGM+220+UNA+9'"), "{shown}");
 }
 
 #[test]
