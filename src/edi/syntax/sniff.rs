@@ -187,7 +187,11 @@ fn from_isa(isa: &[u8], element: u8) -> Option<(Delimiters, Notes)> {
     let fixed = separators.len() == 16 && separators[15] == 103;
     let mut notes = Vec::new();
     let (component, segment) = if fixed {
-        (window.get(104).copied(), window.get(105).copied())
+        match (window.get(104), window.get(105)) {
+            // `¦` as two bytes of UTF-8: the second parts, the terminator stands behind.
+            (Some(0xC2..), Some(second @ 0x80..0xC0)) => (Some(*second), window.get(106).copied()),
+            (component, segment) => (component.copied(), segment.copied()),
+        }
     } else {
         notes.push((Code::Isa, "the ISA is not 106 bytes long with its elements at their places".to_owned()));
         let last = separators.last()? + 1;
@@ -225,10 +229,8 @@ fn after_isa(window: &[u8], last: usize, element: u8) -> (Option<u8>, Option<u8>
         [] => (None, newline.or(between.first().copied())),
         // A lone character is the terminator if a segment could not end otherwise.
         [only] if newline.is_none() => (None, Some(*only)),
-        [only] => {
-            let blank = between.iter().skip_while(|byte| **byte != *only).nth(1);
-            (Some(*only), blank.copied())
-        }
+        // A blank before the newline ends nothing: there are blanks in the ISA itself.
+        [only] => (Some(*only), newline),
         [component, segment, ..] => (Some(*component), Some(*segment)),
     }
 }
@@ -283,10 +285,11 @@ mod tests {
         check(&isa("00401", "U", ">~GS*PO~"), "0 > * none none ~ .");
         check(&isa("00501", "^", ":\nGS*PO\n"), r"0 : * ^ none \n .");
         check(&isa("00401", "^", ":\nGS*PO\n"), r"0 : * none none \n .");
+        check(&isa("00401", "U", "\u{A6}!GS*PO!"), r"0 \u{a6} * none none ! .");
         let short = |end: &str| format!("ISA*00**00**ZZ*ALPHA*ZZ*BETA*260101*1200*U*00401*1*0*P*{end}");
         check(&short(">~GS*PO~"), "0 > * none none ~ . EDI-ISA");
         check(&short(">\nGS*PO\n"), r"0 > * none none \n . EDI-ISA");
-        check(&short("> \r\n  GS*PO \r\n"), r"0 > * none none   . EDI-ISA");
+        check(&short("> \r\n  GS*PO \r\n"), r"0 > * none none \r . EDI-ISA");
     }
 
     #[test]
