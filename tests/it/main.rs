@@ -9,6 +9,7 @@ mod crash;
 mod distributed;
 mod documents;
 mod edi;
+mod edi_fuzz;
 mod edi_judges;
 mod faults;
 mod flows;

@@ -261,7 +261,8 @@ impl<R: Read> Segments<R> {
             return (!rest.is_empty()).then_some((Kind::Tail, self.filled));
         }
         let end = self.start + text;
-        let last = self.found.marks.last().map_or(0, |mark| mark.at());
+        // A delimiter may be a blank: it is not the end as well.
+        let last = self.found.marks.last().map_or(0, |mark| mark.at() + 1);
         self.found.end(end.max(last));
         None
     }

@@ -101,6 +101,9 @@ pub fn known(profile: &mut Profile) {
     }
 }
 
+/// A name, and what it changes of a profile.
+type Notation<'a> = (&'a str, &'a dyn Fn(&mut Profile));
+
 /// Interchanges in every notation a profile can ask for.
 pub fn generated() -> Vec<Written> {
     let with = |change: &dyn Fn(&mut Delimiters)| {
@@ -108,7 +111,7 @@ pub fn generated() -> Vec<Written> {
         change(&mut delimiters);
         delimiters
     };
-    let edifact: [(&str, &dyn Fn(&mut Profile)); 9] = [
+    let edifact: [Notation<'_>; 9] = [
         ("plain", &|_| {}),
         ("no UNA", &|profile| profile.service_string = ServiceString::Never),
         ("UNA when needed", &|profile| profile.service_string = ServiceString::WhenNeeded),
@@ -123,7 +126,7 @@ pub fn generated() -> Vec<Written> {
             profile.delimiters = with(&|all| (all.element, all.component, all.segment) = (b'|', b'^', b'~'));
         }),
     ];
-    let x12: [(&str, &dyn Fn(&mut Profile)); 6] = [
+    let x12: [Notation<'_>; 6] = [
         ("4010", &|_| {}),
         ("5010", &|profile| {
             (profile.version, profile.delimiters.repetition) = ("00501".to_owned(), Some(b'^'));
