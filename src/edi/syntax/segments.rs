@@ -211,7 +211,11 @@ impl<R: Read> Segments<R> {
         let buffer = &self.buffer[..self.filled];
         let mut segment = Segment::new(buffer, marks, tag_at, Tag::default(), end.released);
         segment.tag = tag_of(segment.raw_tag());
-        if matches!(segment.tag.as_bytes(), b"UNZ\0" | b"IEA\0") {
+        let ends = match self.opening.dialect {
+            Dialect::Edifact => b"UNZ\0",
+            Dialect::X12 => b"IEA\0",
+        };
+        if segment.tag.as_bytes() == ends {
             self.scanner = None;
         }
         Piece {
