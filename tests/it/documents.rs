@@ -1,4 +1,5 @@
-//! What the documents list is what there is: `docs/dependencies.md` against `Cargo.toml`, that of the fuzz targets among them.
+//! What the documents list is what there is: `docs/dependencies.md` against `Cargo.toml`, those of what has a lock
+//! file of its own among them.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use super::sources::root;
 
 #[test]
 fn every_dependency_has_its_line() {
-    let manifests = ["Cargo.toml", "fuzz/Cargo.toml"].map(read);
+    let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "benches/edi-beside/Cargo.toml"].map(read);
     let declared: BTreeSet<String> = manifests.iter().flat_map(|manifest| declared(manifest)).collect();
     let documented = documented(&read("docs/dependencies.md"));
     assert!(declared.contains("tokio"), "Cargo.toml was not understood");
