@@ -2,9 +2,10 @@
 //!
 //! Each function takes any bytes and panics where something is not as it must be.
 
+use raccord::edi::charset::Charset;
 use raccord::edi::directory::Library;
 use raccord::edi::document::document;
-use raccord::edi::findings::Policy;
+use raccord::edi::findings::{Code, Policy};
 use raccord::edi::reader::{Event, Group, Interchange, Message, MessageType, Options, Party, Reader};
 use raccord::edi::syntax::{Dialect, Limits, Segments, sniff};
 use raccord::edi::tree::{Hint, Tree, View};
@@ -142,15 +143,15 @@ fn nested(message: &Message, interchange: &Interchange, group: Option<&Group>) {
     };
     let hints = [hint("LIN_group.NAD_group", "DP"), hint("DTM", "137"), hint("N1_loop", "ST")];
     let hinted = Tree::read_with(message, library, &Policy::tolerant(), 100, &hints);
-    let mut again = 0;
-    walk(hinted.root(), &mut again);
+    walk(hinted.root(), &mut 0);
     let whole = document(&tree);
     let text = json::to_text(&whole);
     assert_eq!(json::read(text.as_bytes()).as_ref(), Ok(&whole), "a document is JSON");
     drop(document(&hinted));
     let spotless = tree.found.is_some() && tree.findings.is_empty() && message.findings.is_empty();
     match written(&message.kind, &message.reference, &whole, interchange, group, Policy::default()) {
-        Ok(out) => agrees(&out, &message.kind, interchange, group),
+        Ok(out) if declared(interchange) && in_order(&tree) => agrees(&out, &message.kind, interchange, group),
+        Ok(out) => assert!(again(&out.bytes, interchange, group).is_ok() || !declared(interchange)),
         Err(why) => assert!(!spotless || !plain(interchange), "a message without a finding is refused: {why}"),
     }
 }
@@ -158,6 +159,18 @@ fn nested(message: &Message, interchange: &Interchange, group: Option<&Group>) {
 /// Whether an interchange like it can be written: usual delimiters, a character set that is declared.
 fn plain(interchange: &Interchange) -> bool {
     interchange.stated && interchange.findings.is_empty() && interchange.notation.delimiters.fault().is_none()
+}
+
+/// Whether who reads what is written like it can know its character set.
+fn declared(interchange: &Interchange) -> bool {
+    let notation = interchange.notation;
+    notation.dialect == Dialect::X12 || Charset::declared(&interchange.syntax) == Some(notation.charset)
+}
+
+/// Whether each segment has its place: those that have none are written where the definition has most room for them.
+fn in_order(tree: &Tree<'_>) -> bool {
+    let lost = [Code::Order, Code::UnknownSegment, Code::Repeats, Code::Hierarchy, Code::Tag, Code::MissingSegment];
+    tree.found.is_some() && !tree.findings.list().iter().any(|finding| lost.contains(&finding.code))
 }
 
 /// Counts segments; groups count by what stands in them.
