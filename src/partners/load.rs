@@ -37,6 +37,8 @@ pub struct Partners {
     pub mailboxes: Vec<Mailbox>,
     /// The definitions: those of `config/edi`, and behind them the shipped ones.
     pub library: Arc<Library>,
+    /// A hash of the files they were read from: with them lanes change.
+    definitions: [u8; 32],
     /// Those of `config/tables`, for maps.
     pub tables: Arc<dyn Tables>,
     /// Profiles that could not be read, which was reported.
@@ -91,7 +93,8 @@ pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> 
     partners.read_library(folder, reader);
     for (name, relative) in files(folder) {
         let before = std::mem::take(&mut reader.resolved);
-        match read(folder, &name, &relative, &mut partners.mailboxes, reader) {
+        let definitions = partners.definitions;
+        match read(folder, (&name, &relative), definitions, &mut partners.mailboxes, reader) {
             Some(partner) => partners.add(partner, reader),
             None => partners.wrong = true,
         }
@@ -103,7 +106,14 @@ pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> 
 impl Partners {
     fn with(tables: Arc<dyn Tables>) -> Partners {
         let (partners, mailboxes) = (BTreeMap::new(), Vec::new());
-        Partners { partners, mailboxes, library: Arc::new(Library::with(Vec::new())), tables, wrong: false }
+        Partners {
+            partners,
+            mailboxes,
+            library: Arc::new(Library::with(Vec::new())),
+            definitions: [0; 32],
+            tables,
+            wrong: false,
+        }
     }
 
     fn read_library(&mut self, folder: &Path, reader: &mut Reader<'_>) {
@@ -112,7 +122,10 @@ impl Partners {
             return;
         }
         match Library::from_folder(&path) {
-            Ok(library) => self.library = Arc::new(library),
+            Ok(library) => {
+                self.library = Arc::new(library);
+                self.definitions = hash_of(&path);
+            }
             Err(error) => {
                 let file = reader.files.add(DEFINITIONS, "");
                 let at = Span { file, start: 0, end: 0 };
@@ -199,6 +212,15 @@ pub(super) fn shown(party: &Party) -> String {
     shown
 }
 
+/// A hash of the files in a folder.
+fn hash_of(folder: &Path) -> [u8; 32] {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    paths.sort();
+    let texts = paths.iter().map(|path| std::fs::read(path).unwrap_or_default());
+    texts.fold(Sha256::new(), |hash, text| hash.chain_update(text)).finalize().into()
+}
+
 /// The profiles of a hub, by the partner's name, in order.
 fn files(folder: &Path) -> Vec<(Text, PathBuf)> {
     let mut names: Vec<String> = std::fs::read_dir(folder.join(FOLDER))
@@ -214,8 +236,8 @@ fn files(folder: &Path) -> Vec<(Text, PathBuf)> {
 
 fn read(
     folder: &Path,
-    name: &Text,
-    relative: &Path,
+    (name, relative): (&Text, &Path),
+    definitions: [u8; 32],
     mailboxes: &mut Vec<Mailbox>,
     reader: &mut Reader<'_>,
 ) -> Option<(Partner, Span)> {
@@ -233,7 +255,7 @@ fn read(
     let at = map.node("them").map_or(map.span, |node| node.span);
     map.finish(reader);
     let (head, transport) = (head?, transport?);
-    let mut hash = Sha256::new().chain_update(&text);
+    let mut hash = Sha256::new().chain_update(definitions).chain_update(&text);
     let maps = maps(folder, &node, &head, &mut hash, reader)?;
     let sound = check(&node, &head, reader);
     let wires = read_transport(name, &transport.0, mailboxes, reader);

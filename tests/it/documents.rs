@@ -1,4 +1,5 @@
-//! What the documents list is what there is: `docs/dependencies.md` against `Cargo.toml`.
+//! What the documents list is what there is: `docs/dependencies.md` against `Cargo.toml`, those of what has a lock
+//! file of its own among them.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +7,9 @@ use super::sources::root;
 
 #[test]
 fn every_dependency_has_its_line() {
-    let (manifest, page) = (read("Cargo.toml"), read("docs/dependencies.md"));
-    let (declared, documented) = (declared(&manifest), documented(&page));
+    let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "benches/edi-beside/Cargo.toml"].map(read);
+    let declared: BTreeSet<String> = manifests.iter().flat_map(|manifest| declared(manifest)).collect();
+    let documented = documented(&read("docs/dependencies.md"));
     assert!(declared.contains("tokio"), "Cargo.toml was not understood");
     let missing: Vec<_> = declared.difference(&documented).collect();
     let stale: Vec<_> = documented.difference(&declared).collect();

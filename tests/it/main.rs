@@ -9,6 +9,8 @@ mod crash;
 mod distributed;
 mod documents;
 mod edi;
+mod edi_fuzz;
+mod edi_judges;
 mod faults;
 mod flows;
 mod guards;

@@ -12,6 +12,7 @@
 //! | an ERP | [`tryton::Tryton::shared`], [`tryton::Tryton::private`] |
 //! | a web shop | [`vendure::Vendure::shared`], [`vendure::Vendure::private`], [`medusa::Medusa::shared`] |
 //! | a catalogue | [`oscar::Oscar::shared`], [`oscar::Oscar::private`] |
+//! | somebody else's reading of an EDI file | [`judges::Judge`] |
 //! | certificates for the private ones | [`certificates::Authority`] |
 //! | a broken network | [`proxy::Proxy`] |
 //!
@@ -26,6 +27,7 @@ mod application;
 pub mod certificates;
 pub mod http;
 mod install;
+pub mod judges;
 mod kept;
 pub mod postgres;
 pub mod proxy;

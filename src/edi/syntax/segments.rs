@@ -238,7 +238,11 @@ impl<R: Read> Segments<R> {
         let buffer = &self.buffer[..self.filled];
         let mut segment = Segment::new(buffer, marks, tag_at, Tag::default(), end.released);
         segment.tag = tag_of(segment.raw_tag());
-        if matches!(segment.tag.as_bytes(), b"UNZ\0" | b"IEA\0") {
+        let ends = match self.opening.dialect {
+            Dialect::Edifact => b"UNZ\0",
+            Dialect::X12 => b"IEA\0",
+        };
+        if segment.tag.as_bytes() == ends {
             self.scanner = None;
         }
         Piece {
@@ -288,7 +292,8 @@ impl<R: Read> Segments<R> {
             return (!rest.is_empty()).then_some((Kind::Tail, self.filled));
         }
         let end = self.start + text;
-        let last = self.found.marks.last().map_or(0, |mark| mark.at());
+        // A delimiter may be a blank: it is not the end as well.
+        let last = self.found.marks.last().map_or(0, |mark| mark.at() + 1);
         self.found.end(end.max(last));
         None
     }

@@ -180,16 +180,25 @@ fn from_unb(unb: &[u8], element: u8) -> (Delimiters, Notes) {
     (delimiters, odd.then_some((Code::ServiceString, note)).into_iter().collect())
 }
 
+/// Where the element separators of an ISA must stand.
+const ISA_SEPARATORS: [usize; 16] = [3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103];
+
 /// Delimiters from an ISA: at their places if it is 106 bytes long, else by counting its elements.
 fn from_isa(isa: &[u8], element: u8) -> Option<(Delimiters, Notes)> {
     let window = &isa[..isa.len().min(1024)];
     let separators: Vec<usize> = memchr::memchr_iter(element, window).take(16).collect();
     let fixed = separators.len() == 16 && separators[15] == 103;
     let mut notes = Vec::new();
-    let (component, segment) = if fixed {
-        (window.get(104).copied(), window.get(105).copied())
-    } else {
+    if separators != ISA_SEPARATORS {
         notes.push((Code::Isa, "the ISA is not 106 bytes long with its elements at their places".to_owned()));
+    }
+    let (component, segment) = if fixed {
+        match (window.get(104), window.get(105)) {
+            // `¦` as two bytes of UTF-8: the second parts, the terminator stands behind.
+            (Some(0xC2..), Some(second @ 0x80..0xC0)) => (Some(*second), window.get(106).copied()),
+            (component, segment) => (component.copied(), segment.copied()),
+        }
+    } else {
         let last = separators.last()? + 1;
         after_isa(window, last, element)
     };
@@ -225,10 +234,8 @@ fn after_isa(window: &[u8], last: usize, element: u8) -> (Option<u8>, Option<u8>
         [] => (None, newline.or(between.first().copied())),
         // A lone character is the terminator if a segment could not end otherwise.
         [only] if newline.is_none() => (None, Some(*only)),
-        [only] => {
-            let blank = between.iter().skip_while(|byte| **byte != *only).nth(1);
-            (Some(*only), blank.copied())
-        }
+        // A blank before the newline ends nothing: there are blanks in the ISA itself.
+        [only] => (Some(*only), newline),
         [component, segment, ..] => (Some(*component), Some(*segment)),
     }
 }
@@ -283,10 +290,12 @@ mod tests {
         check(&isa("00401", "U", ">~GS*PO~"), "0 > * none none ~ .");
         check(&isa("00501", "^", ":\nGS*PO\n"), r"0 : * ^ none \n .");
         check(&isa("00401", "^", ":\nGS*PO\n"), r"0 : * none none \n .");
+        check(&isa("00401", "U", ">~GS*PO~").replace("*ZZ*ALPHA ", "*ZZZ*ALPHA"), "0 > * none none ~ . EDI-ISA");
+        check(&isa("00401", "U", "\u{A6}!GS*PO!"), r"0 \u{a6} * none none ! .");
         let short = |end: &str| format!("ISA*00**00**ZZ*ALPHA*ZZ*BETA*260101*1200*U*00401*1*0*P*{end}");
         check(&short(">~GS*PO~"), "0 > * none none ~ . EDI-ISA");
         check(&short(">\nGS*PO\n"), r"0 > * none none \n . EDI-ISA");
-        check(&short("> \r\n  GS*PO \r\n"), r"0 > * none none   . EDI-ISA");
+        check(&short("> \r\n  GS*PO \r\n"), r"0 > * none none \r . EDI-ISA");
     }
 
     #[test]

@@ -6,6 +6,17 @@ use crate::edi::findings::{Code, Findings, Place};
 use crate::edi::reader::Party;
 use crate::edi::syntax::{Delimiters, Dialect, Tag};
 
+/// Whether a reader takes a segment for one of the envelope, wherever it stands.
+pub(super) fn holds(dialect: Dialect, tag: &str) -> bool {
+    match dialect {
+        Dialect::Edifact => {
+            matches!(tag, "ISA" | "UNA" | "UNB" | "UNG" | "UNH" | "UNT" | "UNE" | "UNZ" | "UIB" | "UIH" | "UIT" | "UIZ")
+        }
+        // ISA, UNA and UNB make a reader look for delimiters anew in either dialect.
+        Dialect::X12 => matches!(tag, "ISA" | "GS" | "ST" | "SE" | "GE" | "IEA" | "UNA" | "UNB"),
+    }
+}
+
 /// The UNA, if one is to be written.
 pub(super) fn service_string(profile: &Profile) -> Vec<u8> {
     let Delimiters { element, component, repetition, release, segment, decimal } = profile.delimiters;

@@ -198,7 +198,13 @@ impl<'a, W: Write> InterchangeWriter<'a, W> {
         let mut draft = lay_out(document, found, profile.delimiters.decimal, &profile.policy, &mut findings);
         self.frame(&mut draft, kind, reference);
         let mut bytes = Vec::new();
+        let last = draft.lines.len().saturating_sub(1);
         for (at, line) in draft.lines.iter().enumerate() {
+            if at > 0 && at < last && envelope::holds(profile.dialect, &line.tag) {
+                let place = Place { segment: at as u32 + 1, tag: Tag::new(&line.tag), ..Place::default() };
+                let sentence = format!("{} is a segment of the envelope and stands in no message", line.tag);
+                findings.refuse(Code::Stray, place, sentence);
+            }
             encode::encode(line, at as u32 + 1, profile, &mut bytes, &mut findings);
         }
         // Read back: the judge of what comes in is the judge of what goes out.

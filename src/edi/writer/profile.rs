@@ -85,7 +85,10 @@ impl Profile {
     pub fn like(interchange: &crate::edi::reader::Interchange) -> Profile {
         let Notation { dialect, delimiters, charset, .. } = interchange.notation;
         let profile = if dialect == Dialect::X12 { Profile::x12() } else { Profile::edifact() };
-        let (syntax, version, charset) = (interchange.syntax.clone(), interchange.version.clone(), charset.broad());
+        // X12 declares no character set, and UTF-8 was read without a word.
+        let silent = dialect == Dialect::X12 && charset == Charset::ASCII;
+        let charset = if silent { Charset::UTF_8 } else { charset.broad() };
+        let (syntax, version) = (interchange.syntax.clone(), interchange.version.clone());
         Profile { delimiters, charset, syntax, version, ..profile }
     }
 

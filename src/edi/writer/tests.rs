@@ -136,6 +136,20 @@ fn levels_a_and_b_are_kept() {
 }
 
 #[test]
+fn no_segment_of_the_envelope_stands_in_a_message() {
+    let tolerant = Profile { policy: crate::edi::findings::Policy::tolerant(), ..Profile::edifact() };
+    let other = |tag: &str| {
+        let other = format!(r#""_other":[{{"at":"2","segment":"{tag}","elements":[]}}],"FTX""#);
+        written(&tolerant, &ORDER.replace(r#""FTX""#, &other))
+    };
+    assert!(other("XYZ").expect("it is only told").contains("'XYZ'"));
+    for tag in ["UNT", "UNZ", "UNH", "ISA"] {
+        let refused = other(tag).expect_err("refused");
+        assert!(refused.iter().any(|finding| finding.starts_with("EDI-STRAY at segment 4")), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_refused_message_leaves_the_interchange_whole() {
     let profile = Profile::edifact();
     let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
