@@ -8,6 +8,7 @@ mod database;
 mod instances;
 mod load;
 mod network;
+mod partners;
 mod poison;
 mod remember;
 mod sharing;

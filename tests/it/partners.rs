@@ -12,7 +12,7 @@ use crate::harness::{Folder, HubProcess, Random, wait_for};
 
 /// The dialect, and what it calls things.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Dialect {
+pub enum Dialect {
     Edifact,
     X12,
 }
@@ -36,12 +36,12 @@ PO1_loop:
 const SET_850_BACK: &str = "{ number: $.BEG.BEG03, quantity: '$.PO1_loop[0].PO1.PO102' }\n";
 
 /// A hub called `name` that knows the other: what one sends is what the other takes.
-struct Side<'a> {
-    dialect: Dialect,
-    name: &'a str,
-    other: &'a str,
+pub struct Side<'a> {
+    pub dialect: Dialect,
+    pub name: &'a str,
+    pub other: &'a str,
     /// Extra lines of the profile.
-    extra: &'a str,
+    pub extra: &'a str,
 }
 
 impl Side<'_> {
@@ -52,17 +52,24 @@ impl Side<'_> {
         }
     }
 
-    fn folder(&self, root: &Folder) -> Folder {
+    /// A hub's folder with the profile of the other and a pipeline of this side's.
+    pub fn folder(&self, root: &Folder) -> Folder {
         let folder = Folder::at(root.path(self.name));
-        let (buys, dialect) = (self.name == "buyer", self.dialect);
-        let (message, release, there, back) = match dialect {
-            Dialect::Edifact => ("ORDERS", "D.96A", ORDERS, ORDERS_BACK),
-            Dialect::X12 => ("'850'", "'004010'", SET_850, SET_850_BACK),
-        };
         folder.write("config/raccord.yaml", format!("name: {}\nlisten: 127.0.0.1:0\n", self.name));
+        self.profile(root, &folder);
+        folder.write("pipelines/orders/pipeline.yaml", if self.name == "buyer" { BUYS } else { SELLS });
+        folder
+    }
+
+    /// Writes the profile of the other into a hub's folder; interchanges pass through folders of `root`.
+    pub fn profile(&self, root: &Folder, folder: &Folder) {
+        let (buys, dialect) = (self.name == "buyer", self.dialect);
+        let (word, message, release, there, back) = match dialect {
+            Dialect::Edifact => ("edifact", "ORDERS", "D.96A", ORDERS, ORDERS_BACK),
+            Dialect::X12 => ("x12", "'850'", "'004010'", SET_850, SET_850_BACK),
+        };
         folder.write("config/partners/maps/order.yaml", if buys { there } else { back });
         let direction = if buys { "out" } else { "in" };
-        let word = if dialect == Dialect::Edifact { "edifact" } else { "x12" };
         let place = |from: &str, to: &str| root.path(&format!("{from}-to-{to}")).display().to_string();
         for way in [place(self.name, self.other), place(self.other, self.name)] {
             std::fs::create_dir_all(way).expect("folders can be made");
@@ -72,7 +79,7 @@ impl Side<'_> {
              message: {message}, release: {release}, map: maps/order.yaml }}\n{}transport:\n  \
              in: {{ protocol: file, folder: '{}', complete: rename, poll: 200ms }}\n  \
              out: {{ protocol: file, folder: '{}', name: \"=concat($.document, '-', $.interchange, '.edi')\" }}\n  \
-             retry: [100ms, 1s]\n",
+             retry: [100ms, 1s, 1s, 1s]\n",
             self.id(self.name),
             self.id(self.other),
             self.extra,
@@ -80,20 +87,27 @@ impl Side<'_> {
             place(self.name, self.other),
         );
         folder.write(&format!("config/partners/{}.yaml", self.other), profile);
-        let pipeline = if buys {
-            "about: Orders.\norder_by: none\ndedupe: { by: [$.number] }\non_error: { retry: [100ms, 1s] }\n\
-             track: { order: $.number }\n\
-             from: { protocol: file, folder: in, complete: rename, poll: 200ms, format: ndjson }\n\
-             to: { them: { partner: $.to, document: ORDERS } }\n"
-        } else {
-            "about: Orders.\norder_by: none\ndedupe: none\non_error: { retry: [100ms, 1s] }\ntrack: { order: $.number }\n\
-             from: { partner: '*', document: ORDERS }\n\
-             to: { out: { protocol: file, folder: out, name: \"=concat($.number, '-', uuid(), '.json')\", format: json } }\n"
-        };
-        folder.write("pipelines/orders/pipeline.yaml", pipeline);
-        folder
     }
 }
+
+const BUYS: &str = "\
+about: Orders.
+order_by: none
+dedupe: { by: [$.number] }
+on_error: { retry: [100ms, 1s] }
+track: { order: $.number }
+from: { protocol: file, folder: in, complete: rename, poll: 200ms, format: ndjson }
+to: { them: { partner: $.to, document: ORDERS } }
+";
+const SELLS: &str = "\
+about: Orders.
+order_by: none
+dedupe: none
+on_error: { retry: [100ms, 1s] }
+track: { order: $.number }
+from: { partner: '*', document: ORDERS }
+to: { out: { protocol: file, folder: out, name: \"=concat($.number, '-', uuid(), '.json')\", format: json } }
+";
 
 /// Both sides, in a folder of their own.
 fn sides(name: &str, dialect: Dialect, buyer: &str, seller: &str) -> (Folder, Folder, Folder) {
@@ -117,7 +131,7 @@ fn orders(numbers: impl Iterator<Item = usize>) -> String {
 }
 
 /// Documents by state, as `raccord partners` tells them.
-fn states(folder: &Folder) -> BTreeMap<String, usize> {
+pub fn states(folder: &Folder) -> BTreeMap<String, usize> {
     let mut states = BTreeMap::new();
     for document in folder.asked(&["partners", "--most", "10000"]).as_array().into_iter().flatten() {
         *states.entry(document["state"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
@@ -125,7 +139,7 @@ fn states(folder: &Folder) -> BTreeMap<String, usize> {
     states
 }
 
-fn dead(folder: &Folder) -> Vec<(String, String)> {
+pub fn dead(folder: &Folder) -> Vec<(String, String)> {
     let letters = folder.asked(&["dead", "list"]);
     let text = |letter: &Value, key: &str| letter[key].as_str().unwrap_or_default().to_owned();
     let all = letters.as_array().into_iter().flatten();
@@ -352,13 +366,18 @@ async fn killed_hubs_leave_no_number_out_and_use_none_twice() {
     wait_for("all orders", || (arrived() >= count).then_some(())).await;
     wait_for("all are accepted", || (states(&buys) == BTreeMap::from([("accepted".to_owned(), count)])).then_some(()))
         .await;
+    judge(&root, &sells, count);
+    assert_eq!((dead(&buys), dead(&sells)), (Vec::new(), Vec::new()));
+}
+
+/// Each order is at the supplier once, and the interchanges that brought them are numbered without a gap.
+pub fn judge(root: &Folder, sells: &Folder, count: usize) {
     let names = sells.names("out");
     let numbers: BTreeSet<&str> = names.iter().filter_map(|name| name.split('-').nth(1)).collect();
     assert_eq!((names.len(), numbers.len()), (count, count), "each order once");
     let done = root.names("buyer-to-supplier/done");
-    let mut used: Vec<usize> =
-        done.iter().filter_map(|name| name.strip_prefix("ORDERS-")?.strip_suffix(".edi")?.parse().ok()).collect();
+    let used = done.iter().filter_map(|name| name.strip_prefix("ORDERS-")?.strip_suffix(".edi")?.parse().ok());
+    let mut used: Vec<usize> = used.collect();
     used.sort_unstable();
     assert_eq!(used, (1..=count).collect::<Vec<_>>(), "no number is left out or used twice");
-    assert_eq!((dead(&buys), dead(&sells)), (Vec::new(), Vec::new()));
 }
