@@ -29,7 +29,13 @@ impl Check {
                     println!("No pipeline: each has a folder of its own, pipelines/NAME/pipeline.yaml.");
                 }
                 Some(configuration) if warnings == 0 => {
-                    println!("No problem found in {}.", counted(configuration.pipelines.len(), "pipeline"));
+                    let pipelines = configuration.pipelines.values().filter(|pipeline| !pipeline.is_lane()).count();
+                    let mut found = counted(pipelines, "pipeline");
+                    match configuration.partners.partners.len() {
+                        0 => {}
+                        partners => found.push_str(&format!(" and {}", counted(partners, "partner"))),
+                    }
+                    println!("No problem found in {found}.");
                 }
                 _ => println!("{}, {}.", counted(errors, "error"), counted(warnings, "warning")),
             }

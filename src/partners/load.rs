@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::checks;
 use super::profile::Partner;
-use super::settings::{DialectWord, Direction, PartnerHead};
-use crate::codecs::{self, edi::Separators};
+use super::settings::{Direction, PartnerHead};
+use crate::codecs::edi::Separators;
 use crate::config::{FileId, Kind, MAX_BYTES, Node, Reader, Setting, Span, parse};
 use crate::edi::directory::Library;
 use crate::edi::reader::Party;
@@ -93,8 +94,8 @@ pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> 
     partners.read_library(folder, reader);
     for (name, relative) in files(folder) {
         let before = std::mem::take(&mut reader.resolved);
-        let definitions = partners.definitions;
-        match read(folder, (&name, &relative), definitions, &mut partners.mailboxes, reader) {
+        let (library, definitions) = (partners.library.clone(), partners.definitions);
+        match read(folder, (&name, &relative), (&library, definitions), &mut partners.mailboxes, reader) {
             Some(partner) => partners.add(partner, reader),
             None => partners.wrong = true,
         }
@@ -237,7 +238,7 @@ fn files(folder: &Path) -> Vec<(Text, PathBuf)> {
 fn read(
     folder: &Path,
     (name, relative): (&Text, &Path),
-    definitions: [u8; 32],
+    (library, definitions): (&Library, [u8; 32]),
     mailboxes: &mut Vec<Mailbox>,
     reader: &mut Reader<'_>,
 ) -> Option<(Partner, Span)> {
@@ -257,12 +258,13 @@ fn read(
     let (head, transport) = (head?, transport?);
     let mut hash = Sha256::new().chain_update(definitions).chain_update(&text);
     let maps = maps(folder, &node, &head, &mut hash, reader)?;
-    let sound = check(&node, &head, reader);
+    let sound = checks::check(&node, &head, reader);
     let wires = read_transport(name, &transport.0, mailboxes, reader);
     let separators = head.writes.as_ref().and_then(|writes| writes.delimiters.as_ref());
     let at_writes = node.field("writes").map_or(node.span, |node| node.span);
     let delimiters = Separators::of(separators, head.dialect.dialect(), at_writes, reader)?;
     let mut partner = Partner::new(name.clone(), head, maps, delimiters);
+    let defined = checks::definitions(&node, &partner, library, reader);
     let (out, retry) = wires?;
     let sends = partner.names(Direction::Out).next().is_some();
     if out.is_none() && sends {
@@ -272,7 +274,7 @@ fn read(
     (partner.out, partner.retry) = (out, retry);
     let digest: [u8; 32] = hash.chain_update(reader.resolved).finalize().into();
     partner.revision.copy_from_slice(&digest[..16]);
-    sound.then_some((partner, at))
+    (sound && defined).then_some((partner, at))
 }
 
 /// A node as it is.
@@ -383,47 +385,6 @@ fn maps(
         }
     }
     whole.then_some(maps)
-}
-
-/// What the settings must be to each other.
-fn check(node: &Node, head: &PartnerHead, reader: &mut Reader<'_>) -> bool {
-    let before = reader.problems.len();
-    let documents = node.field("documents");
-    for (name, document) in &head.documents {
-        let at = documents.and_then(|node| node.field(name)).map_or(node.span, |node| node.span);
-        let release = document.release.as_deref();
-        if document.direction == Direction::Out && release.is_none() {
-            reader
-                .error(at.part(0, 1), "`release` is missing")
-                .label("a document that goes out is written in a release: `D.96A`, or `004010` of X12");
-        }
-        let fits = |text: &str| codecs::edi::release(head.dialect.dialect(), text).is_some();
-        if let Some(release) = release.filter(|release| !fits(release)) {
-            let (what, like) = match head.dialect {
-                DialectWord::Edifact => ("a release of EDIFACT", "`D.96A`"),
-                DialectWord::X12 => ("a version of X12", "`004010`"),
-            };
-            let at = documents.and_then(|node| node.field(name)).and_then(|node| node.field("release"));
-            reader
-                .error(at.map_or(node.span, |node| node.span), format!("`{release}` is not {what}"))
-                .label(format!("expected something like {like}"));
-        }
-    }
-    if let Some(numbers) = &head.control_numbers {
-        let (least, most) = if head.dialect == DialectWord::X12 { (9, 9) } else { (1, 14) };
-        if !(least..=most).contains(&numbers.width) {
-            let at =
-                node.field("control_numbers").and_then(|node| node.field("width")).map_or(node.span, |node| node.span);
-            reader
-                .error(at, format!("a control number cannot have {} digits", numbers.width))
-                .label(format!("expected {least} to {most}"));
-        }
-    }
-    if let Some(batch) = head.batch.as_ref().filter(|batch| batch.most == 0 || batch.most > 10_000) {
-        let at = node.field("batch").and_then(|node| node.field("most")).map_or(node.span, |node| node.span);
-        reader.error(at, format!("{} documents cannot be one interchange", batch.most)).label("expected 1 to 10000");
-    }
-    !reader.problems[before..].iter().any(|problem| problem.severity == crate::config::Severity::Error)
 }
 
 fn text(folder: &Path, relative: &Path, reader: &mut Reader<'_>) -> Option<(FileId, String)> {

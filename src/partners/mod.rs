@@ -15,6 +15,7 @@
 //! Steps ask for rows of tables and change them, as those of pipelines do: both engines keep their promises for them.
 
 mod answers;
+mod checks;
 mod codec;
 mod ends;
 mod envelope;

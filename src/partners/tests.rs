@@ -114,6 +114,17 @@ fn a_wrong_profile_is_told_with_what_would_be_right() {
     check("transport:", "control_numbers: { width: 15 }\ntransport:", "a control number cannot have 15 digits");
     check("transport:", "batch: { most: 0 }\ntransport:", "0 documents cannot be one interchange");
     check("transport:", "writes: { delimiters: { element: ':' } }\ntransport:", "");
+    check("codes: { E6411", "codes: { E641", "D.96A has no element `E641`");
+    check(
+        "ORDERS: { direction: out,",
+        "ORDERS: { direction: out, message: ODERS,",
+        "there is no definition of ODERS D.96A",
+    );
+    check(
+        "direction: out, release: D.96A",
+        "direction: out, release: D.97A",
+        "there is no definition of ORDERS D.97A; taken for D.96A",
+    );
     check("transport:", "reads: { charset: klingon }\ntransport:", "`klingon` is not a character set");
     let folder = Folder::new(&[("lampes.yaml", LAMPES), ("more.yaml", LAMPES), MAP]);
     assert!(folder.load().1[0].contains("is already `them` of the partner `lampes`"));

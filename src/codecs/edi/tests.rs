@@ -254,7 +254,7 @@ fn wrong_options_are_told() {
         let problems = refused(&format!("{{ format: edifact, edifact: {{ {options} }} }}"));
         assert!(problems.len() == 1 && problems[0].starts_with(expect), "{problems:?}");
     };
-    check("findings: { EDI-CUONT: warn }", "`findings`: there is no finding `EDI-CUONT`; did you mean `EDI-COUNT`?");
+    check("findings: { EDI-CUONT: warn }", "unknown finding `EDI-CUONT`; did you mean `EDI-COUNT`?");
     check("findings: { EDI-COUNT: wran }", "unknown");
     check("charset: utf-9", "`utf-9` is not a character set");
     check("release: 96A", "`release`: `96A` is no release of EDIFACT, as `D.96A` is one");

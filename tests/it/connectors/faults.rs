@@ -263,7 +263,9 @@ async fn pages_without_end_stop_the_round_and_are_told() {
     let erp_manifest = ERP.replace("AUTH", "");
     let systems = [("shop", SHOP, &shop), ("erp", erp_manifest.as_str(), &erp)];
     let folder = hub("faults-pages", &systems, &[("orders", &polled("order.changed"))]);
-    let hub = HubProcess::start(&folder).await;
+    // Its source rests soon after the start: it may never be seen ready.
+    let mut hub = HubProcess::spawn_run(&folder);
+    hub.wait_listening().await;
     wait_for("a word about it", || folder.raccord(&["status"]).out.contains("CONNECTOR-PAGE-LOOP").then_some(())).await;
     assert!(shop.asked().len() < 30, "{} pages of a system that has two", shop.asked().len());
     *mended.lock().expect("nobody panics") = true;

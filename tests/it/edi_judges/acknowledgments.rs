@@ -64,13 +64,10 @@ pub fn of_x12(name: &str, bytes: &[u8]) -> Vec<Written> {
             all.push(Written { name: format!("{} of {name}", kind.name), bytes, messages: 1 });
         }
     }
-    let mut bytes = InterchangeWriter::new(Vec::new(), &Profile::x12(), Library::shipped(), header())
-        .and_then(InterchangeWriter::finish)
-        .expect("a good header");
-    let line = ta1(&receipt);
-    let values: Vec<&str> = (1..=5).map(|number| line.get(number)).collect();
-    let after_isa = 106;
-    bytes.splice(after_isa..after_isa, format!("TA1*{}~", values.join("*")).into_bytes());
+    let profile = Profile::x12();
+    let mut writer = InterchangeWriter::new(Vec::new(), &profile, Library::shipped(), header()).expect("a good header");
+    writer.service(&ta1(&receipt)).expect("it may stand there");
+    let bytes = writer.finish().expect("memory");
     all.push(Written { name: format!("TA1 of {name}"), bytes, messages: 0 });
     all
 }
