@@ -12,7 +12,7 @@ pub struct Partners {
     /// Only this partner's
     partner: Option<String>,
     /// Only documents in this state: sent, received, accepted, rejected, overdue
-    #[arg(long)]
+    #[arg(long, value_parser = ["sent", "received", "accepted", "rejected", "overdue"])]
     state: Option<String>,
     /// Of so many interchanges, the newest first
     #[arg(long, default_value_t = 100)]

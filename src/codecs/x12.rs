@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::edi::{CharsetName, EdiCodec, Identity, LineBreak, Separators, Weights, Writing, release};
 use super::{Codec, CodecKind};
 use crate::config::{MapReader, Reader, Setting, Size, settings};
+use crate::edi::findings::Policy;
 use crate::edi::syntax::Dialect;
 use crate::message::Text;
 
@@ -49,7 +50,7 @@ fn read(map: &mut MapReader<'_>, reader: &mut Reader<'_>) -> Option<Arc<dyn Code
     let span = map.span;
     let settings: X12Settings = map.flat(reader)?;
     let dialect = Dialect::X12;
-    let policy = settings.findings.map(|found| found.0).unwrap_or_default();
+    let policy = settings.findings.as_ref().map_or_else(Policy::default, |found| found.over(Policy::default()));
     let delimiters = Separators::of(settings.delimiters.as_ref(), dialect, span, reader);
     let stated = match &settings.release {
         None => None,

@@ -146,7 +146,9 @@ impl Office {
     async fn partners(&self, question: &Value) -> Result<Value, Fault> {
         let word = |name: &str| question.get(name).and_then(Value::as_text);
         let most = word("most").and_then(|most| most.parse().ok()).unwrap_or(100).clamp(1, 10_000);
-        let sent = partners::sent(&*self.works.engine.store, word("partner"), self.works.clock.now(), most).await?;
+        // Those of one state may be far back.
+        let reach = if word("state").is_some() { 10_000 } else { most };
+        let sent = partners::sent(&*self.works.engine.store, word("partner"), self.works.clock.now(), reach).await?;
         let wanted =
             |map: &Map| word("state").is_none_or(|state| map.get("state").and_then(Value::as_text) == Some(state));
         Ok(Value::List(sent.into_iter().filter(wanted).map(Value::from).collect()))

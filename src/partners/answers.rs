@@ -14,7 +14,7 @@ pub fn acknowledgments(partner: &Partner, opened: &Opened) -> Vec<Value> {
     let (receipt, wants) = (&opened.receipt, &partner.acknowledgments);
     let good = opened.fault.is_none() && opened.messages.iter().all(|message| message.fault.is_none());
     let asked = opened.header.acknowledgment_asked || !good;
-    if !receipt.wanted() || (wants.when == When::Asked && !asked) {
+    if partner.out.is_none() || !receipt.wanted() || (wants.when == When::Asked && !asked) {
         return Vec::new();
     }
     let number = &opened.header.reference;

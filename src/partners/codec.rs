@@ -78,7 +78,7 @@ impl Codec for MessageCodec {
             return Err(one_message(format!("it holds {} interchanges", found.len())));
         };
         let partner = self.0.sender(interchange.dialect, &interchange.sender, &interchange.receiver)?;
-        let Opened { header, messages, fault, .. } = open(partner, &self.0.library, &interchange.bytes)?;
+        let Opened { header, messages, fault, .. } = open(partner, &self.0.library, &interchange.bytes, true)?;
         if let Some(fault) = fault {
             return Err(fault);
         }

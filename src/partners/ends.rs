@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use super::codec::{CONTENT, HEADERS, MessageCodec, PARTNER};
 use super::hand_over::{Waiting, give};
 use super::load::Partners;
-use super::outgoing::{Outgoing, document_body, not_outgoing, write};
-use super::profile::{DocumentType, Partner};
+use super::outgoing::{Outgoing, document_body, mapped, not_outgoing, write};
 use super::settings::Direction;
 use crate::codecs::Codec;
 use crate::config::{MapReader, Reader, StructShape, settings};
@@ -124,16 +123,6 @@ impl Partners {
     }
 }
 
-/// `document` through a partner's map.
-fn mapped(partners: &Partners, partner: &Partner, document: &DocumentType, scope: &Scope<'_>) -> Result<Value, Fault> {
-    let Some(map) = &document.map else { return Ok(scope.document.clone()) };
-    let scope = Scope { partner: Some(&partner.value), tables: &*partners.tables, ..*scope };
-    let made = map
-        .render(&scope)
-        .map_err(|fault| fault.at_step(format!("map of {} in the profile of {}", document.name, partner.name)))?;
-    Ok(made.unwrap_or_default())
-}
-
 impl SourceSettings for PartnerSource {
     fn open(&self, _pipeline: &str, _codec: Arc<dyn Codec>, _around: &Surroundings) -> Result<Box<dyn Source>, Fault> {
         Ok(Box::new(Waiting))
@@ -227,7 +216,7 @@ impl Target for Opened {
         })?;
         let document = partner.outgoing(&self.document).ok_or_else(|| not_outgoing(partner, &self.document))?;
         let content = mapped(&self.partners, partner, document, scope)?;
-        let body = document_body(&self.document, content, &scope.id.to_string());
+        let body = document_body(&self.document, scope);
         let header = Header {
             sender: partner.us.party(),
             receiver: partner.them.party(),
@@ -236,13 +225,13 @@ impl Target for Opened {
             reference: "000000001".to_owned(),
             ..Header::default()
         };
-        write(partner, &self.partners.library, header, &[Outgoing::read(&body, partner)?])?;
+        write(partner, &self.partners.library, header, &[Outgoing::of(document, &content)])?;
         let mut headers = scope.headers.clone();
         headers.insert("partner", partner.name.clone());
         headers.insert("document", self.document.clone());
         let mut address = Map::from_iter([(TO, Value::from(partner.name.clone())), (CARRIED, headers.into())]);
         if self.pipelines.is_none() {
-            address.insert(MESSAGE, body.get("content").cloned().unwrap_or_default());
+            address.insert(MESSAGE, content);
         }
         Ok(Prepared { body: json::to_text(&body).into(), address })
     }
@@ -252,6 +241,9 @@ impl Target for Opened {
         let partner = address.get(TO).and_then(Value::as_text).unwrap_or_default();
         let headers = address.get(CARRIED).and_then(Value::as_map).cloned().unwrap_or_default();
         let Some(pipelines) = &self.pipelines else { return Ok(None) };
+        if self.partners.get(partner).is_none() {
+            return Err(Fault::refuse("PARTNER-UNKNOWN", format!("there is no partner `{partner}` any more")));
+        }
         let arrival = Arrival { body: body.clone(), document: None, headers, position: None, fault: None };
         give(&**pipelines, &format!("{partner}.out"), arrival, delivery).await
     }

@@ -8,7 +8,7 @@ use super::codec::BYTES;
 use super::load::Partners;
 use super::outgoing::{Outgoing, reference, write as write_interchange};
 use super::profile::Partner;
-use super::settings::{ControlNumbers, Scope};
+use super::settings::ControlNumbers;
 use super::tables::{self, KEEP, NUMBERS, SENT, ask, plain_number, row, write};
 use crate::clock::later;
 use crate::edi::syntax::Dialect;
@@ -56,15 +56,9 @@ impl Envelope {
         self.partners.get(&self.partner).ok_or_else(gone)
     }
 
-    fn items<'d>(&self, document: &'d Value) -> Result<Vec<Outgoing<'d>>, Fault> {
+    fn items<'d>(&'d self, document: &'d Value, context: &Context<'_>) -> Result<Vec<Outgoing<'d>>, Fault> {
         let partner = self.partner()?;
-        bodies(document).iter().map(|body| Outgoing::read(body, partner)).collect()
-    }
-
-    /// What counts on its own.
-    fn counter(&self, numbers: &ControlNumbers, document: &str) -> [Text; 3] {
-        let of = if numbers.scope == Scope::Document { document } else { "" };
-        [self.partner.clone(), "out".into(), of.into()]
+        bodies(document).iter().map(|body| Outgoing::read(body, partner, &self.partners, context.time)).collect()
     }
 }
 
@@ -83,10 +77,10 @@ impl Step for Envelope {
     }
 
     fn asks(&self, document: &Value, _context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
-        let (partner, items) = (self.partner()?, self.items(document)?);
-        let Some(first) = items.first() else { return Ok(Vec::new()) };
-        let [a, b, c] = self.counter(&partner.numbers, first.document);
-        Ok(vec![ask(NUMBERS, &[&a, &b, &c])])
+        if bodies(document).is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![ask(NUMBERS, &[&self.partner, "out"])])
     }
 
     fn apply(
@@ -96,7 +90,7 @@ impl Step for Envelope {
         answers: Vec<Answer>,
         out: &mut Outcome,
     ) -> Result<(), Fault> {
-        let (partner, items) = (self.partner()?, self.items(&document)?);
+        let (partner, items) = (self.partner()?, self.items(&document, context)?);
         let Some(first) = items.first() else { return Ok(()) };
         let before = row(answers.into_iter().next());
         let last = before.as_ref().and_then(|row| row.get("last")).and_then(Value::plain);
@@ -114,15 +108,17 @@ impl Step for Envelope {
             application: String::new(),
         };
         let bytes = write_interchange(partner, &self.partners.library, header, &items)?;
-        let [a, b, c] = self.counter(&partner.numbers, first.document);
         let counted = Map::from_iter([("last", number.to_string())]);
-        out.effects.push(write(NUMBERS, &[&a, &b, &c], before.as_ref(), counted, context.now, None));
+        out.effects.push(write(NUMBERS, &[&self.partner, "out"], before.as_ref(), counted, context.now, None));
         if first.acknowledges.is_none() {
             self.expect(partner, &items, &document, &shown, context, out);
         }
         let track = |name: &str, value: &str| Effect::Track { name: name.into(), value: value.into() };
         out.effects.push(track("partner", &partner.name));
         out.effects.push(track("interchange", &shown));
+        if plain_number(&shown) != shown {
+            out.effects.push(track("number", plain_number(&shown)));
+        }
         for item in &items {
             let (document, state) = (item.document.into(), Text::new_static(state::SENT));
             let note = format!("interchange {shown}").into();

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::load::Partners;
+use super::take::Routes;
 use crate::codecs::Codec;
 use crate::edi::findings::Code;
 use crate::formula::Scope;
-use crate::message::{Fault, Map, Next, Text, Value};
+use crate::message::{Fault, Map, Text, Value};
 use crate::protocols::{
     Arrival, Delivery, Pipelines, Prepared, Receipt, ReceiptOutcome, Receiver, Source, SourceSettings, Surroundings,
     Target, TargetSettings,
@@ -70,16 +72,32 @@ pub fn to_bytes(text: &str) -> Vec<u8> {
 }
 
 /// Brings what a lane hands over to the pipeline it is for.
-#[derive(Debug)]
-pub struct HandOver;
+#[derive(Clone, Debug)]
+pub struct HandOver {
+    pub routes: Arc<Routes>,
+    pub partners: Arc<Partners>,
+    /// The lane itself.
+    pub lane: Text,
+}
+
+impl HandOver {
+    /// Whether there is such a pipeline in this configuration.
+    fn knows(&self, to: &str) -> bool {
+        let lane = |partner: &Text| to.strip_suffix(".out") == Some(partner.as_str());
+        self.lane == to
+            || self.routes.0.values().any(|pipeline| pipeline == to)
+            || self.partners.partners.keys().any(lane)
+    }
+}
 
 impl TargetSettings for HandOver {
     fn open(&self, _name: &str, _codec: Arc<dyn Codec>, around: &Surroundings) -> Result<Arc<dyn Target>, Fault> {
-        Ok(Arc::new(Opened { pipelines: around.pipelines.clone() }))
+        Ok(Arc::new(Opened { to: self.clone(), pipelines: around.pipelines.clone() }))
     }
 }
 
 struct Opened {
+    to: HandOver,
     pipelines: Arc<dyn Pipelines>,
 }
 
@@ -99,6 +117,11 @@ impl Target for Opened {
     async fn deliver(&self, delivery: &Delivery) -> Result<Option<Text>, Fault> {
         let Prepared { body, address } = &delivery.prepared;
         let to = address.get(TO).and_then(Value::as_text).unwrap_or_default();
+        if !self.to.knows(to) {
+            let said =
+                format!("there is no pipeline `{to}` any more: bring one of that name back and replay, or discard it");
+            return Err(Fault::refuse("PARTNER-DOCUMENT", said));
+        }
         let headers = address.get(HEADERS).and_then(Value::as_map).cloned().unwrap_or_default();
         let fault = address.get(FAULT).map(fault_of);
         give(
@@ -114,7 +137,7 @@ impl Target for Opened {
 /// Gives one message to a pipeline of this hub; the delivery's id is its position there, so a repeat is known.
 ///
 /// # Errors
-/// `PARTNER-PIPELINE` (reconnect, retry): the pipeline does not run now, or takes nothing.
+/// `PARTNER-PIPELINE` (reconnect): the pipeline does not run now, or takes nothing.
 pub async fn give(
     pipelines: &dyn Pipelines,
     to: &str,
@@ -125,15 +148,12 @@ pub async fn give(
         .receiver(to)
         .ok_or_else(|| Fault::reconnect("PARTNER-PIPELINE", format!("the pipeline `{to}` does not run now")))?;
     let arrival = Arrival { position: Some(delivery.id.to_string()), ..arrival };
-    let received = receiver.receive(vec![arrival], None).await.map_err(|fault| match fault.next() {
-        Next::Retry { .. } | Next::Reconnect => fault,
-        // What is wrong with the other pipeline is not wrong with the message.
-        Next::Refuse | Next::Misconfigured => {
-            Fault::retry("PARTNER-PIPELINE", format!("the pipeline `{to}` takes nothing now")).cause(fault)
-        }
+    // What is wrong with the other pipeline is not wrong with the message: no attempt is counted.
+    let received = receiver.receive(vec![arrival], None).await.map_err(|fault| {
+        Fault::reconnect("PARTNER-PIPELINE", format!("the pipeline `{to}` takes nothing now")).cause(fault)
     })?;
     let [receipt] = received[..] else {
-        return Err(Fault::retry("PARTNER-PIPELINE", format!("the pipeline `{to}` did not answer")));
+        return Err(Fault::reconnect("PARTNER-PIPELINE", format!("the pipeline `{to}` did not answer")));
     };
     Ok(Some(note(to, &receipt)))
 }

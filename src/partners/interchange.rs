@@ -45,7 +45,10 @@ pub struct Part {
     pub reference: String,
     /// The message with the envelope around it, an interchange of one message.
     pub bytes: Bytes,
+    /// Null where it is not asked for.
     pub document: Value,
+    /// Findings that let it pass, without values.
+    pub warned: Vec<String>,
     /// Why it is refused.
     pub fault: Option<Fault>,
 }
@@ -60,8 +63,9 @@ pub fn find(input: &Bytes) -> Result<Vec<Found>, Fault> {
     let mut at = 0;
     while let Some(event) = reader.read().map_err(|error| unreadable(&error))? {
         let length = event.raw().len();
+        // What stands behind an end, and in no interchange, is one of its own, of a sender nobody knows.
         if let Event::Interchange(interchange) = &event
-            && interchange.stated
+            && (interchange.stated || !found.is_empty())
         {
             let (sender, receiver) = (interchange.sender.clone(), interchange.receiver.clone());
             let dialect = interchange.notation.dialect;
@@ -83,14 +87,17 @@ pub fn find(input: &Bytes) -> Result<Vec<Found>, Fault> {
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// Reads an interchange of `partner`.
+/// Reads an interchange of `partner`, with or without the documents of its messages.
 ///
 /// # Errors
 /// None in practice: what is wrong stands in what is given.
-pub fn open(partner: &Partner, library: &Library, input: &[u8]) -> Result<Opened, Fault> {
+pub fn open(partner: &Partner, library: &Library, input: &[u8], documents: bool) -> Result<Opened, Fault> {
     let options = Options { policy: partner.policy.clone(), charset: partner.charset, ..Options::default() };
     let mut opened = Opened::default();
     let (mut header, mut group): (Vec<u8>, Option<(Vec<u8>, Group)>) = (Vec::new(), None);
+    // Where the group begins among the messages, and why it is refused.
+    let (mut begins, mut refused) = (0, None);
+    let mut weighty: Vec<Finding> = Vec::new();
     let mut reader = Reader::new(input, options);
     while let Some(event) = reader.read().map_err(|error| unreadable(&error))? {
         let tree = match &event {
@@ -102,28 +109,48 @@ pub fn open(partner: &Partner, library: &Library, input: &[u8]) -> Result<Opened
             _ => None,
         };
         opened.receipt.note(&event, tree.as_ref());
+        let of_tree = tree.iter().flat_map(|tree| tree.findings.list());
+        let refuses = |finding: &&Finding| finding.severity >= Severity::RejectMessage;
+        let found = event.findings().list().iter().chain(of_tree).filter(refuses);
+        weighty.extend(found.take(FINDINGS.saturating_sub(weighty.len())).cloned());
         match event {
             Event::Interchange(interchange) => {
                 header = interchange.record.raw().to_vec();
                 opened.header = interchange.clone();
             }
-            Event::Group(begun) => group = Some((begun.record.raw().to_vec(), begun.clone())),
-            Event::GroupEnd(_) => group = None,
+            Event::Group(begun) => {
+                group = Some((begun.record.raw().to_vec(), begun.clone()));
+                begins = opened.messages.len();
+                refused = fault(begun.findings.list().iter(), Severity::RejectMessage);
+            }
+            Event::GroupEnd(trailer) => {
+                group = None;
+                let told = fault(trailer.findings.list().iter(), Severity::RejectMessage);
+                if let Some(fault) = refused.take().or(told) {
+                    let messages = opened.messages.iter_mut().skip(begins);
+                    messages.for_each(|message| message.fault = message.fault.take().or_else(|| Some(fault.clone())));
+                }
+            }
             Event::Message(message) => {
                 let Some(tree) = tree else { continue };
-                let document = document(&tree);
                 // What an acknowledgment says is taken as far as it can be read: nobody acknowledges it again.
                 if is_acknowledgment(&message.kind) {
-                    opened.acknowledgments.extend(Acknowledgment::read(&document));
+                    opened.acknowledgments.extend(Acknowledgment::read(&document(&tree)));
                     continue;
                 }
-                let fault = fault(message.findings.list().iter().chain(tree.findings.list()), Severity::RejectMessage);
+                let told = || message.findings.list().iter().chain(tree.findings.list());
+                let fault = fault(told(), Severity::RejectMessage).filter(|_| !tree.accepted());
+                let warned = told().filter(|finding| finding.severity == Severity::Warn);
                 opened.messages.push(Part {
                     kind: message.kind.clone(),
                     reference: message.reference.clone(),
                     bytes: alone(&header, group.as_ref(), message, &opened.header),
-                    document,
-                    fault: fault.filter(|_| !tree.accepted()),
+                    document: if documents { document(&tree) } else { Value::Null },
+                    warned: warned
+                        .take(TOLD)
+                        .map(|finding| format!("{} at {}", finding.code.name(), place(finding)))
+                        .collect(),
+                    fault,
                 });
             }
             Event::Other(other) => {
@@ -135,9 +162,8 @@ pub fn open(partner: &Partner, library: &Library, input: &[u8]) -> Result<Opened
         }
     }
     if opened.receipt.refused() {
-        let messages = opened.receipt.groups.iter().flat_map(|group| &group.messages);
-        let all = opened.receipt.findings.iter().chain(messages.flat_map(|message| &message.findings));
-        opened.fault = fault(all, Severity::RejectInterchange);
+        let plain = || Fault::refuse("EDI-ENVELOPE", "the whole interchange is refused");
+        opened.fault = Some(fault(weighty.iter(), Severity::RejectInterchange).unwrap_or_else(plain));
     }
     Ok(opened)
 }
@@ -155,21 +181,24 @@ const TOLD: usize = 3;
 /// message: it is the fault's detail. `None` where there are none.
 pub(super) fn told(findings: &[&Finding]) -> Option<Fault> {
     let first = findings.first()?;
-    let (word, at) = match findings.len() {
-        1 => ("it has a finding".to_owned(), place(first)),
-        count => (format!("it has {count} findings"), place(first)),
+    let list = |words: &dyn Fn(&Finding) -> String| {
+        let mut said: Vec<String> = findings.iter().take(TOLD).map(|finding| words(finding)).collect();
+        if findings.len() > TOLD {
+            said.push(format!("and {} more", findings.len() - TOLD));
+        }
+        said.join("; ")
     };
-    let said = |finding: &&&Finding| format!("{} at {}: {}", finding.code.name(), place(finding), finding.sentence);
-    let mut detail: Vec<String> = findings.iter().take(TOLD).map(|finding| said(&finding)).collect();
-    if findings.len() > TOLD {
-        detail.push(format!("and {} more", findings.len() - TOLD));
-    }
-    Some(Fault::refuse(first.code.name(), format!("{word} that refuses it")).detail(detail.join("; ")).at(at))
+    let places = list(&|finding| format!("{} at {}", finding.code.name(), place(finding)));
+    let sentences = list(&|finding| finding.sentence.clone());
+    Some(Fault::refuse(first.code.name(), places).detail(sentences).at(place(first)))
 }
 
 /// `segment 12 (QTY) element 1`
 fn place(finding: &Finding) -> String {
     let place = finding.place;
+    if place.segment == 0 {
+        return "the document".to_owned();
+    }
     let mut at = format!("segment {}", place.segment);
     if !place.tag.is_empty() {
         at.push_str(&format!(" ({})", place.tag));

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::checks;
 use super::profile::Partner;
-use super::settings::{Direction, PartnerHead};
+use super::settings::{Direction, PartnerHead, SharedMailbox};
 use crate::codecs::edi::Separators;
 use crate::config::{FileId, Kind, MAX_BYTES, Node, Reader, Setting, Span, parse};
 use crate::edi::directory::Library;
@@ -92,16 +92,37 @@ impl Tables for NoTables {
 pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> Partners {
     let mut partners = Partners::with(tables);
     partners.read_library(folder, reader);
+    let mut wires = AllWires::default();
     for (name, relative) in files(folder) {
         let before = std::mem::take(&mut reader.resolved);
         let (library, definitions) = (partners.library.clone(), partners.definitions);
-        match read(folder, (&name, &relative), (&library, definitions), &mut partners.mailboxes, reader) {
+        match read(folder, (&name, &relative), (&library, definitions), &mut wires, reader) {
             Some(partner) => partners.add(partner, reader),
             None => partners.wrong = true,
         }
         reader.resolved = before;
     }
+    partners.join(wires, reader);
     partners
+}
+
+/// What the transports of all partners say.
+#[derive(Default)]
+struct AllWires {
+    mailboxes: Vec<Mailbox>,
+    /// Who shares whose mailbox.
+    shared: Vec<(Text, Text, Span)>,
+    /// The folders that are named, and whether files are taken from them.
+    folders: Vec<(Text, Span, bool)>,
+}
+
+/// The folder a wire of files names.
+fn folder_of(node: &Node) -> Option<Text> {
+    let text = |name| node.field(name).and_then(Node::text);
+    (text("protocol") == Some("file"))
+        .then(|| text("folder"))
+        .flatten()
+        .map(|folder| folder.trim_end_matches('/').into())
 }
 
 impl Partners {
@@ -114,6 +135,29 @@ impl Partners {
             definitions: [0; 32],
             tables,
             wrong: false,
+        }
+    }
+
+    /// Brings those who share a mailbox to it, and tells what is written where it would be read again.
+    fn join(&mut self, wires: AllWires, reader: &mut Reader<'_>) {
+        self.mailboxes = wires.mailboxes;
+        for (partner, owner, at) in wires.shared {
+            match self.mailboxes.iter_mut().find(|mailbox| mailbox.partners.first() == Some(&owner)) {
+                Some(mailbox) => mailbox.partners.push(partner),
+                None if self.wrong => {}
+                None => {
+                    let owners = self.mailboxes.iter().filter_map(|mailbox| mailbox.partners.first());
+                    reader.unknown(at, "mailbox of", &owner, owners.map(Text::as_str));
+                }
+            }
+        }
+        for (folder, at, _) in wires.folders.iter().filter(|(.., taken)| !taken) {
+            if wires.folders.iter().any(|(other, _, taken)| *taken && other == folder) {
+                reader
+                    .error(*at, format!("files are taken from `{folder}` too"))
+                    .label("what is sent would come in again")
+                    .help("name another folder: `in` and `out` are told apart from where this hub stands");
+            }
         }
     }
 
@@ -239,7 +283,7 @@ fn read(
     folder: &Path,
     (name, relative): (&Text, &Path),
     (library, definitions): (&Library, [u8; 32]),
-    mailboxes: &mut Vec<Mailbox>,
+    all: &mut AllWires,
     reader: &mut Reader<'_>,
 ) -> Option<(Partner, Span)> {
     let (file, text) = text(folder, relative, reader)?;
@@ -259,7 +303,7 @@ fn read(
     let mut hash = Sha256::new().chain_update(definitions).chain_update(&text);
     let maps = maps(folder, &node, &head, &mut hash, reader)?;
     let sound = checks::check(&node, &head, reader);
-    let wires = read_transport(name, &transport.0, mailboxes, reader);
+    let wires = read_transport(name, &transport.0, all, reader);
     let separators = head.writes.as_ref().and_then(|writes| writes.delimiters.as_ref());
     let at_writes = node.field("writes").map_or(node.span, |node| node.span);
     let delimiters = Separators::of(separators, head.dialect.dialect(), at_writes, reader)?;
@@ -292,22 +336,32 @@ impl Setting for NodeOf {
 
 type Wires = (Option<Arc<dyn protocols::TargetSettings>>, Vec<Duration>);
 
-fn read_transport(name: &Text, node: &Node, mailboxes: &mut Vec<Mailbox>, reader: &mut Reader<'_>) -> Option<Wires> {
+fn read_transport(name: &Text, node: &Node, wires: &mut AllWires, reader: &mut Reader<'_>) -> Option<Wires> {
     let mut map = reader.map(node)?;
     let mut whole = true;
     if let Some(node) = map.node("in") {
         let said = said(node);
-        match mailboxes.iter_mut().find(|mailbox| mailbox.said == said) {
-            Some(mailbox) => mailbox.partners.push(name.clone()),
-            None => match read_source(node, reader) {
-                Some(source) => {
-                    let (span, partners) = (node.span.part(0, 1), vec![name.clone()]);
-                    mailboxes.push(Mailbox { name: format!("{name}.in").into(), source, span, partners, said });
-                }
+        if node.field("shared_with").is_some() {
+            match SharedMailbox::read(node, reader) {
+                Some(shared) => wires.shared.push((name.clone(), shared.shared_with, node.span)),
                 None => whole = false,
-            },
+            }
+        } else if let Some(mailbox) = wires.mailboxes.iter().find(|mailbox| mailbox.said == said) {
+            let owner = mailbox.partners.first().cloned().unwrap_or_default();
+            reader
+                .error(node.span.part(0, 1), format!("`{owner}` has the same mailbox"))
+                .label("two would take the same files")
+                .help(format!("write `in: {{ shared_with: {owner} }}`"));
+            whole = false;
+        } else if let Some(source) = read_source(node, reader) {
+            let (span, partners) = (node.span.part(0, 1), vec![name.clone()]);
+            wires.mailboxes.push(Mailbox { name: format!("{name}.in").into(), source, span, partners, said });
+        } else {
+            whole = false;
         }
+        wires.folders.extend(folder_of(node).map(|folder| (folder, node.span, true)));
     }
+    wires.folders.extend(map.node("out").and_then(|node| Some((folder_of(node)?, node.span, false))));
     let out = map.node("out").map(|node| {
         let mut map = reader.map(node)?;
         let target = protocols::read_target(&mut map, reader);

@@ -1,12 +1,18 @@
 //! What waits in a partner's lane to go out: a document, or an acknowledgment.
 
-use super::profile::Partner;
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::load::Partners;
+use super::profile::{DocumentType, Partner};
 use crate::edi::directory::Library;
 use crate::edi::findings::{Finding, Severity};
 use crate::edi::reader::MessageType;
 use crate::edi::syntax::Dialect;
 use crate::edi::writer::{GroupHeader, Header, InterchangeWriter, Profile, WriteError};
-use crate::message::{Fault, Map, Value};
+use crate::formula::{Meta, Scope};
+use crate::message::{Fault, Map, MessageId, Value};
 
 use super::interchange::told;
 
@@ -16,6 +22,9 @@ const ACKNOWLEDGES: &str = "acknowledges";
 const KIND: &str = "kind";
 const TA1: &str = "ta1";
 const MESSAGE: &str = "message";
+const GIVEN: &str = "given";
+const HEADERS: &str = "headers";
+const TIME: &str = "time";
 
 /// One thing to send.
 #[derive(Debug)]
@@ -25,7 +34,7 @@ pub struct Outgoing<'v> {
     pub kind: MessageType,
     pub function: String,
     pub writes: Profile,
-    pub content: &'v Value,
+    pub content: Cow<'v, Value>,
     /// The number of the interchange it acknowledges.
     pub acknowledges: Option<&'v str>,
     /// The elements of a TA1.
@@ -35,9 +44,32 @@ pub struct Outgoing<'v> {
     pub within: Option<std::time::Duration>,
 }
 
-/// A document for the lane of its partner. `message` is the id of what it was made of.
-pub fn document_body(document: &str, content: Value, message: &str) -> Value {
-    Map::from_iter([(DOCUMENT, Value::from(document)), (CONTENT, content), (MESSAGE, message.into())]).into()
+/// A document for the lane of its partner: what the pipeline gave, so that a replay maps it anew.
+pub fn document_body(document: &str, scope: &Scope<'_>) -> Value {
+    Map::from_iter([
+        (DOCUMENT, Value::from(document)),
+        (GIVEN, scope.document.clone()),
+        (HEADERS, scope.headers.clone().into()),
+        (MESSAGE, scope.id.to_string().into()),
+        (TIME, scope.time.to_string().into()),
+    ])
+    .into()
+}
+
+/// `document` through its partner's map.
+///
+/// # Errors
+/// As [`Template::render`](crate::formula::Template::render), with the map as its place.
+pub fn mapped(
+    partners: &Partners,
+    partner: &Partner,
+    document: &DocumentType,
+    scope: &Scope<'_>,
+) -> Result<Value, Fault> {
+    let Some(map) = &document.map else { return Ok(scope.document.clone()) };
+    let scope = Scope { partner: Some(&partner.value), tables: &*partners.tables, ..*scope };
+    let place = || format!("map of {} in the profile of {}", document.name, partner.name);
+    Ok(map.render(&scope).map_err(|fault| fault.at_step(place()))?.unwrap_or_default())
 }
 
 /// An acknowledgment of interchange `number` for the lane of its partner.
@@ -66,9 +98,15 @@ impl<'v> Outgoing<'v> {
     ///
     /// # Errors
     /// `PARTNER-DOCUMENT` (refuse): the profile does not have it any more.
-    pub fn read(body: &'v Value, partner: &Partner) -> Result<Outgoing<'v>, Fault> {
+    /// What its map says.
+    pub fn read(
+        body: &'v Value,
+        partner: &'v Partner,
+        partners: &Partners,
+        time: Timestamp,
+    ) -> Result<Outgoing<'v>, Fault> {
         let text = |key| body.get(key).and_then(Value::as_text).unwrap_or_default();
-        let (document, content) = (text(DOCUMENT), body.get(CONTENT).unwrap_or(&Value::Null));
+        let document = text(DOCUMENT);
         let acknowledges = Some(text(ACKNOWLEDGES)).filter(|number| !number.is_empty());
         if acknowledges.is_some() {
             let of = |key| body.get(KIND).and_then(|kind| kind.get(key)).and_then(Value::as_text).unwrap_or_default();
@@ -86,6 +124,7 @@ impl<'v> Outgoing<'v> {
             let ta1 = body.get(TA1).and_then(Value::as_list);
             let ta1 = ta1.map(|elements| elements.iter().filter_map(Value::as_text).collect());
             let function = "FA".to_owned();
+            let content = Cow::Borrowed(body.get(CONTENT).unwrap_or(&Value::Null));
             return Ok(Outgoing {
                 document,
                 kind,
@@ -99,17 +138,37 @@ impl<'v> Outgoing<'v> {
             });
         }
         let found = partner.outgoing(document).ok_or_else(|| not_outgoing(partner, document))?;
-        Ok(Outgoing {
-            document,
+        let none = Map::new();
+        let scope = Scope {
+            document: body.get(GIVEN).unwrap_or(&Value::Null),
+            headers: body.get(HEADERS).and_then(Value::as_map).unwrap_or(&none),
+            meta: &Meta::default(),
+            item: None,
+            partner: None,
+            connection: None,
+            locals: None,
+            time: text(TIME).parse().unwrap_or(time),
+            id: text(MESSAGE).parse().unwrap_or_else(|_| MessageId::derive(&[text(MESSAGE).as_bytes()])),
+            tables: &*partners.tables,
+        };
+        let content = Cow::Owned(mapped(partners, partner, found, &scope)?);
+        let of = Outgoing { content, ..Outgoing::of(found, &Value::Null) };
+        Ok(Outgoing { document, message: text(MESSAGE), ..of })
+    }
+
+    /// A document that was mapped.
+    pub fn of(found: &'v DocumentType, content: &'v Value) -> Outgoing<'v> {
+        Outgoing {
+            document: &found.name,
             kind: found.kind.clone(),
             function: found.function.clone(),
             writes: found.writes.clone(),
-            content,
+            content: Cow::Borrowed(content),
             acknowledges: None,
             ta1: None,
-            message: text(MESSAGE),
+            message: "",
             within: found.within,
-        })
+        }
     }
 }
 
@@ -146,7 +205,7 @@ pub fn write(partner: &Partner, library: &Library, header: Header, items: &[Outg
             writer.group(group).map_err(|error| unwritten(error, "its group"))?;
         }
         for (at, item) in items.iter().enumerate() {
-            let written = writer.message(&item.kind, &reference(partner.dialect, at), item.content);
+            let written = writer.message(&item.kind, &reference(partner.dialect, at), &item.content);
             written.map_err(|error| unwritten(error, &item.kind.name))?;
         }
     }

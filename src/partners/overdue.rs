@@ -39,6 +39,9 @@ impl Step for Overdue {
         if document.get("items").is_none() {
             return out.push(document);
         }
+        if numbers(&document).next().is_none() {
+            return Err(Fault::refuse("PARTNER-DOCUMENT", "what was gathered here is nothing that was sent"));
+        }
         out.filtered += 1;
         for (number, answer) in numbers(&document).zip(answers) {
             let Some(before) = row(Some(answer)) else { continue };

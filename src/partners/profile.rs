@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::settings::{
     Acknowledgments, Batch, Contact, ControlNumbers, DialectWord, Direction, DocumentSettings, FunctionalSet, Gaps,
-    Identity, Mode, PartnerHead, Scope, SendWord, When, Writes,
+    Identity, Mode, PartnerHead, SendWord, When, Writes,
 };
-use crate::codecs::edi::group_of;
+use crate::codecs::edi::{Weights, group_of};
 use crate::edi::charset::Charset;
-use crate::edi::findings::Policy;
+use crate::edi::findings::{Code, Policy, Severity};
 use crate::edi::reader::{MessageType, Party};
 use crate::edi::syntax::{Delimiters, Dialect};
 use crate::edi::tree::Guide;
@@ -135,10 +135,7 @@ impl Partner {
             us: head.us,
             them: head.them,
             documents,
-            policy: reads
-                .as_ref()
-                .and_then(|reads| reads.findings.clone())
-                .map_or_else(Policy::default, |found| found.0),
+            policy: over(reads.as_ref().and_then(|reads| reads.findings.as_ref()), of_reading()),
             charset: reads.and_then(|reads| reads.charset).map(|charset| charset.0),
             writes,
             acknowledgments,
@@ -237,11 +234,28 @@ pub(super) fn released(dialect: Dialect, release: &str) -> MessageType {
     }
 }
 
+/// What is refused of what comes in, where the profile says nothing: of what is cut, or counts wrongly, nobody knows what is missing.
+fn of_reading() -> Policy {
+    let whole = [Code::NoTrailer, Code::InterchangeCount, Code::GroupCount];
+    whole.into_iter().fold(Policy::default(), |policy, code| policy.with(code, Severity::RejectInterchange))
+}
+
+/// What is refused of what goes out: a partner's system may be less tolerant than ours.
+fn of_writing() -> Policy {
+    let refused = [Code::Type, Code::TooLong, Code::TooShort];
+    refused.into_iter().fold(Policy::default(), |policy, code| policy.with(code, Severity::RejectMessage))
+}
+
+fn over(weights: Option<&Weights>, policy: Policy) -> Policy {
+    weights.map_or(policy.clone(), |weights| weights.over(policy))
+}
+
 fn profile(dialect: Dialect, writes: Option<&Writes>, delimiters: Delimiters) -> Profile {
     let mut profile = match dialect {
         Dialect::Edifact => Profile::edifact(),
         Dialect::X12 => Profile::x12(),
     };
+    profile.policy = over(writes.and_then(|writes| writes.findings.as_ref()), of_writing());
     let Some(writes) = writes else { return profile };
     if let Some(syntax) = &writes.syntax {
         profile.syntax = syntax.to_string();
@@ -273,7 +287,7 @@ fn guide(codes: Option<BTreeMap<Text, Vec<Text>>>) -> Guide {
 
 fn usual_numbers() -> ControlNumbers {
     let window = Duration::from_secs(400 * 86_400);
-    ControlNumbers { scope: Scope::Partner, width: 9, padded: false, gaps: Gaps::Accept, window }
+    ControlNumbers { width: 9, padded: false, gaps: Gaps::Accept, window }
 }
 
 /// `$partner`

@@ -140,6 +140,9 @@ settings! {
         decimal: Option<char>,
         /// The delimiters, where they are not the usual ones.
         delimiters: Option<Separators>,
+        /// What follows from a finding in what we write, by its code. By default what a definition does not allow is refused, values
+        /// that are too long, too short or no numbers too.
+        findings: Option<Weights>,
     }
 }
 
@@ -148,7 +151,9 @@ settings! {
     pub struct Reads {
         /// The character set of the values, whatever the interchange declares.
         charset: Option<CharsetName>,
-        /// What follows from a finding, by its code: `{ EDI-COUNT: warn }`. `raccord explain edi` lists the codes.
+        /// What follows from a finding, by its code: `{ EDI-COUNT: warn }`. `raccord explain EDI-COUNT` tells what one is about.
+        /// By default wrong counts and references and missing mandatory parts refuse the message, and an interchange whose end is
+        /// missing or counts wrongly is refused whole.
         findings: Option<Weights>,
     }
 }
@@ -202,8 +207,6 @@ choice! {
 settings! {
     /// How interchanges are numbered, and what is thought of their numbers.
     pub struct ControlNumbers {
-        /// What counts on its own.
-        scope: Scope = "partner",
         /// How many digits a number has: past the largest it begins at 1 again. X12 has 9; EDIFACT at most 14.
         width: u32 = "9",
         /// Whether numbers of EDIFACT are filled with zeros to their width. Those of X12 are.
@@ -212,16 +215,6 @@ settings! {
         gaps: Gaps = "accept",
         /// How long their numbers are remembered, so that a repeat is known.
         window: Duration = "400d",
-    }
-}
-
-choice! {
-    /// What counts on its own.
-    pub enum Scope {
-        /// All interchanges for the partner.
-        Partner = "partner",
-        /// Those of each document.
-        Document = "document",
     }
 }
 
@@ -252,6 +245,14 @@ pub fn shape() -> Shape {
     Shape::Struct(StructShape::of::<PartnerHead>().and(vec![transport]))
 }
 
+settings! {
+    /// A mailbox of another partner, through which this one sends too.
+    pub struct SharedMailbox {
+        /// The partner whose `transport.in` says where it is.
+        shared_with: Text,
+    }
+}
+
 fn transport_shape() -> Shape {
     let field = |name, about, shape| Field { name, about, shape, default: None, required: false };
     let r#in =
@@ -260,7 +261,7 @@ fn transport_shape() -> Shape {
                `$.interchange` (the control number) and `$.count`.";
     let retry = "Delays before each further attempt. Left out: `[30s, 2m, 10m, 1h, 6h]`.";
     let fields = vec![
-        field("in", r#in, || protocols::source_shape(&[])),
+        field("in", r#in, || Shape::Either(vec![protocols::source_shape(&[]), SharedMailbox::shape()])),
         field("out", out, || protocols::target_shape(&[])),
         field("retry", retry, Vec::<Duration>::shape),
     ];

@@ -19,7 +19,7 @@ pub const SEEN: &str = "@partner.seen";
 pub const SENT: &str = "@partner.sent";
 
 /// How long what was sent is remembered.
-pub const KEEP: Duration = Duration::from_secs(400 * 86_400);
+pub const KEEP: Duration = Duration::from_secs(90 * 86_400);
 /// Numbers are kept for as long as anybody counts.
 const FOREVER: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// Under this column stands the time of the row.
@@ -46,6 +46,11 @@ pub fn row(answer: Option<Answer>) -> Option<Map> {
     }
 }
 
+/// When a row was written.
+pub fn time_of(row: &Map) -> Option<Timestamp> {
+    row.get(AT)?.as_text()?.parse().ok()
+}
+
 /// Writes a row in the place of `before`, which was read: it is newer than that.
 pub fn write(
     table: &'static str,
@@ -55,8 +60,7 @@ pub fn write(
     time: Timestamp,
     keep: Option<Duration>,
 ) -> Effect {
-    let stored =
-        before.and_then(|row| row.get(AT)).and_then(Value::as_text).and_then(|at| at.parse::<Timestamp>().ok());
+    let stored = before.and_then(time_of);
     let after = stored.map(|stored| later(stored, Duration::from_nanos(1)));
     let time = after.map_or(time, |after| after.max(time));
     row.insert(AT, time.to_string());

@@ -14,8 +14,9 @@ use super::interchange::{Found, Opened, find, open};
 use super::load::Partners;
 use super::profile::Partner;
 use super::settings::Gaps;
-use super::tables::{KEEP, NUMBERS, SEEN, SENT, ask, plain_number, row, write};
-use crate::edi::acknowledgments::{Acknowledgment, Answered, Fate};
+use super::tables::{self, KEEP, NUMBERS, SEEN, SENT, ask, plain_number, row, write};
+use crate::clock::later;
+use crate::edi::acknowledgments::{Acknowledgment, Answered, Fate, Reason};
 use crate::edi::findings::Severity;
 use crate::message::{Fault, Map, Text, Value, json};
 use crate::steps::{Answer, Ask, Context, Effect, Outcome, Step};
@@ -44,7 +45,9 @@ impl Routes {
 }
 
 /// Says in the headers that it is one message of an interchange that was taken before.
-const PART: &str = "part";
+const PART: &str = "@part";
+/// Says in the headers that a person was told of a number that was used before: a replay takes it all the same.
+const CONFLICT: &str = "@conflict";
 
 /// An interchange of a partner of ours.
 struct Incoming<'p> {
@@ -69,7 +72,7 @@ impl Take {
             );
             return Err(Fault::refuse("PARTNER-UNKNOWN", said));
         }
-        let mut opened = open(partner, &self.partners.library, &found.bytes)?;
+        let mut opened = open(partner, &self.partners.library, &found.bytes, false)?;
         if opened.header.test != partner.test && opened.fault.is_none() {
             let (is, wants) = if partner.test { ("for real", "test") } else { ("a test", "production") };
             let said = format!("the interchange is {is}, and the profile of {} says `mode: {wants}`", partner.name);
@@ -86,6 +89,12 @@ fn answered(acknowledgment: &Acknowledgment) -> &str {
     match &acknowledgment.answered {
         Answered::Interchange { reference, .. } | Answered::Group { reference, .. } => plain_number(reference),
     }
+}
+
+/// The headers of what becomes a dead letter of the lane itself: what it was it stays.
+fn own(context: &Context<'_>) -> Map {
+    let kept = [PART, CONFLICT].into_iter().filter_map(|name| Some((name, context.headers.get(name)?.clone())));
+    kept.collect()
 }
 
 fn is_part(context: &Context<'_>) -> bool {
@@ -122,7 +131,7 @@ impl Step for Take {
         for found in self.found(&document)? {
             match self.open(&found) {
                 Ok(incoming) => self.take(&incoming, context, &mut answers, &mut rows, out)?,
-                Err(fault) => out.push(parcel(&self.pipeline, &found.bytes, Map::new(), Some(&fault)))?,
+                Err(fault) => out.push(parcel(&self.pipeline, &found.bytes, own(context), Some(&fault)))?,
             }
         }
         if out.documents.len() == before {
@@ -183,7 +192,9 @@ impl Take {
                     partner.name
                 );
                 let fault = Fault::refuse("PARTNER-NUMBER", said);
-                return out.push(parcel(&self.pipeline, bytes, Map::new(), Some(&fault)));
+                self.exchange(partner, "interchange", "conflict", number, out);
+                let headers = Map::from_iter([(CONFLICT, "told")]);
+                return out.push(parcel(&self.pipeline, bytes, headers, Some(&fault)));
             }
             Number::Repeat => {
                 let text = format!("{} sends interchange {number} again: its messages are known", partner.name);
@@ -193,7 +204,7 @@ impl Take {
             Number::New => match &opened.fault {
                 Some(fault) => {
                     self.exchange(partner, "interchange", state::REJECTED, fault.code(), out);
-                    out.push(parcel(&self.pipeline, bytes, Map::new(), Some(fault)))?;
+                    out.push(parcel(&self.pipeline, bytes, own(context), Some(fault)))?;
                 }
                 None => {
                     for (acknowledgment, before) in told {
@@ -228,16 +239,19 @@ impl Take {
         let key = format!("{name} {number}");
         let (seen, last) = (row(answers.next()), row(answers.next()));
         let (seen, last) = (rows.now(SEEN, &key, seen), rows.now(NUMBERS, name, last));
-        let hash: String = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash: String =
+            Sha256::digest(bytes.trim_ascii()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let text = |row: &Map, key: &str| row.get(key).and_then(Value::as_text).unwrap_or_default().to_owned();
-        if let Some(seen) = seen.as_ref().filter(|seen| text(seen, "outcome") == state::ACCEPTED) {
+        let window = partner.numbers.window;
+        let recent = |seen: &Map| tables::time_of(seen).is_none_or(|at| later(at, window) > context.now);
+        let counts = |seen: &&Map| text(seen, "outcome") == state::ACCEPTED && recent(seen);
+        if let Some(seen) = seen.as_ref().filter(counts).filter(|_| context.headers.get(CONFLICT).is_none()) {
             return if text(seen, "hash") == hash { Number::Repeat } else { Number::Conflict };
         }
         let outcome = if opened.fault.is_some() { state::REJECTED } else { state::ACCEPTED };
         let now =
             Map::from_iter([("hash", hash), ("outcome", outcome.to_owned()), ("message", context.id.to_string())]);
-        let window = Some(partner.numbers.window);
-        let effect = write(SEEN, &[name, number], seen.as_ref(), now, context.now, window);
+        let effect = write(SEEN, &[name, number], seen.as_ref(), now, context.now, Some(window));
         rows.leave(SEEN, &key, &effect);
         out.effects.push(effect);
         if let Ok(this) = number.parse::<u64>() {
@@ -276,9 +290,18 @@ impl Take {
             if *to == self.pipeline {
                 headers.insert(PART, "message");
             }
-            let state = if message.fault.is_some() { state::REJECTED } else { state::ACCEPTED };
+            let state = match (&message.fault, &fault) {
+                (Some(_), _) => state::REJECTED,
+                (None, Some(_)) => "untaken",
+                (None, None) => state::ACCEPTED,
+            };
             let note = format!("interchange {}, message {}", opened.header.reference, message.reference);
-            self.exchange(partner, name, state, &note, out);
+            // What the outside calls it is no name of ours.
+            self.exchange(partner, known.map_or("other", |document| &document.name), state, &note, out);
+            if !message.warned.is_empty() {
+                let text = format!("{}, {note}: it passes with {}", partner.name, message.warned.join(", "));
+                out.effects.push(Effect::Log { text });
+            }
             out.push(parcel(to, &message.bytes, headers, fault.as_ref()))?;
         }
         Ok(())
@@ -297,17 +320,18 @@ impl Take {
         let number = answered(told);
         let key = format!("{} {number}", partner.name);
         let Some(before) = rows.now(SENT, &key, before) else {
-            let text = format!("{} acknowledges interchange {number}, which was not sent to them", partner.name);
-            out.effects.push(Effect::Log { text });
+            let note = format!("it is about interchange {number}, and no document was sent under that number");
+            self.exchange(partner, "acknowledgment", "unexpected", &note, out);
             return Ok(());
         };
         let documents = before.get("documents").and_then(Value::as_list).unwrap_or_default();
+        let fates = told.fates();
         let mut after = Vec::with_capacity(documents.len());
         for document in documents {
             let mut map = document.as_map().cloned().unwrap_or_default();
             let text = |key: &str| map.get(key).and_then(Value::as_text).unwrap_or_default().to_owned();
             let (reference, name, was) = (text("reference"), text("document"), text("state"));
-            let Some(state) = following(&was, told.fate_of("", &reference)) else {
+            let Some(state) = following(&was, fates.of("", &reference)) else {
                 after.push(map.into());
                 continue;
             };
@@ -315,7 +339,7 @@ impl Take {
             self.exchange(partner, &name, state, &format!("interchange {number}, message {reference}"), out);
             if state == state::REJECTED {
                 let said = format!(
-                    "{} refuses {name} {reference} of interchange {number}: {}. Correct it and replay: it is sent under a new number",
+                    "{} refuses {name} {reference} of interchange {number}: {}. Correct the map and replay: what the pipeline gave is sent again, under a new number",
                     partner.name,
                     if reasons.is_empty() { "no reason is given" } else { &reasons }
                 );
@@ -370,7 +394,10 @@ const REASONS: usize = 5;
 /// Why, of the whole and of one message.
 fn reasons(told: &Acknowledgment, reference: &str) -> String {
     let about = told.reasons().filter(|(message, _)| message.is_none_or(|message| message.reference == reference));
-    let said: Vec<String> = about.map(|(_, reason)| reason.to_string()).collect();
+    // What was not good may be somebody's data.
+    let told = |reason: &Reason| Reason { value: String::new(), ..reason.clone() }.to_string();
+    let mut said: Vec<String> = about.map(|(_, reason)| told(reason)).collect();
+    said.dedup();
     let more = said.len().saturating_sub(REASONS);
     let mut text = said.into_iter().take(REASONS).collect::<Vec<_>>().join("; ");
     if more > 0 {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -16,6 +17,9 @@ use crate::partners::{
 };
 use crate::protocols::{SourceSettings, TargetSettings};
 use crate::steps::{Place, StepPlace, Steps};
+
+/// What is tried where something of the hub itself is busy, in seconds.
+const RETRY: [u64; 6] = [5, 30, 120, 600, 3_600, 21_600];
 
 /// The lanes of all partners; `pipelines` are those that take their documents.
 pub(super) fn lanes(
@@ -47,14 +51,16 @@ fn incoming(mailbox: &Mailbox, partners: &Arc<Partners>, routes: &Arc<Routes>) -
     };
     let steps = Steps::default().with(vec![("take", Box::new(take))]);
     let about = format!("What {} sends.", mailbox.partners.join(", "));
+    let hand_over: Arc<dyn TargetSettings> =
+        Arc::new(HandOver { routes: routes.clone(), partners: partners.clone(), lane: mailbox.name.clone() });
     let source = (mailbox.source.clone(), Arc::new(InterchangeCodec) as Arc<dyn Codec>);
-    let to = (Text::new_static("pipelines"), Arc::new(HandOver) as Arc<dyn TargetSettings>, json_documents());
+    let to = (Text::new_static("pipelines"), hand_over, json_documents());
     let mut hash = Sha256::new().chain_update(format!("{:?} {:?}", mailbox.said(), routes));
     for partner in partners.partners.values() {
         hash.update(partner.revision);
     }
-    let on_error = OnError { retry: Vec::new(), then: Then::DeadLetter };
-    let (name, key, private) = (mailbox.name.clone(), &mailbox.name, "$.bytes");
+    let on_error = OnError { retry: RETRY.map(Duration::from_secs).to_vec(), then: Then::DeadLetter };
+    let (name, key, private) = (mailbox.name.clone(), &mailbox.name, &["$.bytes"][..]);
     Lane { name, about, key, source, steps, to, private, on_error, hash }.pipeline(mailbox.span)
 }
 
@@ -65,22 +71,17 @@ fn outgoing(
     reader: &mut Reader<'_>,
 ) -> Option<Pipeline> {
     let name: Text = format!("{}.out", partner.name).into();
-    let gathering = match &partner.batch {
-        None => Steps::default(),
-        Some(batch) => {
-            // Acknowledgments wait for nobody.
-            let yaml = format!(
-                "- aggregate: {{ by: $.document, within: {}s, count: {most}, most: {most} }}\n  when: not has($.acknowledges)\n",
-                batch.within.as_secs().max(1),
-                most = batch.most
-            );
-            let file = reader.files.add(format!("config/partners/{}.yaml", partner.name), yaml.clone());
-            let node = parse(file, &yaml, &mut Vec::<Problem>::new())?;
-            let folder = std::path::Path::new(".");
-            let (tables, connections) = (names.tables, names.connections);
-            Steps::read(&node, reader, &StepPlace { pipeline: &name, step: "steps", folder, tables, connections })?
-        }
-    };
+    // The step is there in any case: where a group goes on is told by its place, which must not move when a profile is edited.
+    let (within, most) = partner.batch.as_ref().map_or((1, 1), |batch| (batch.within.as_secs().max(1), batch.most));
+    // Acknowledgments wait for nobody.
+    let when = if partner.batch.is_some() { "not has($.acknowledges)" } else { "false" };
+    let yaml =
+        format!("- aggregate: {{ by: $.document, within: {within}s, count: {most}, most: {most} }}\n  when: {when}\n");
+    let file = reader.files.add(format!("config/partners/{}.yaml", partner.name), yaml.clone());
+    let node = parse(file, &yaml, &mut Vec::<Problem>::new())?;
+    let (folder, tables, connections) = (std::path::Path::new("."), names.tables, names.connections);
+    let gathering =
+        Steps::read(&node, reader, &StepPlace { pipeline: &name, step: "steps", folder, tables, connections })?;
     let partners = names.partners;
     let place = format!("steps[{}]", gathering.len()).into();
     let (of, pipeline) = (partner.name.clone(), name.clone());
@@ -95,7 +96,7 @@ fn outgoing(
     let on_error = OnError { retry: partner.retry.clone(), then: Then::DeadLetter };
     let hash = Sha256::new().chain_update(partner.revision);
     let span = partners.mailboxes.first().map(|mailbox| mailbox.span).unwrap_or_default();
-    let (key, private) = (&partner.name, "$.content");
+    let (key, private) = (&partner.name, &["$.given", "$.content", "$.items[*].given", "$.items[*].content"][..]);
     Some(Lane { name, about, key, source, steps, to, private, on_error, hash }.pipeline(span))
 }
 
@@ -109,7 +110,7 @@ struct Lane<'a> {
     steps: Steps,
     to: (Text, Arc<dyn TargetSettings>, Arc<dyn Codec>),
     /// Whose data is in it is not known: it is masked whole.
-    private: &'a str,
+    private: &'a [&'a str],
     on_error: OnError,
     hash: Sha256,
 }
@@ -144,7 +145,7 @@ impl Lane<'_> {
             track: Vec::new(),
             order_by: OrderBy::Value(Template::constant(Value::from(self.key.clone()))),
             dedupe: None,
-            private: Place::parse(self.private).into_iter().collect(),
+            private: self.private.iter().filter_map(|place| Place::parse(place)).collect(),
             steps: self.steps,
             destinations: vec![Arc::new(destination)],
             on_error: self.on_error,

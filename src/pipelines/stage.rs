@@ -305,7 +305,7 @@ impl Stage {
             Effect::Exchange { partner, document, state, note } => {
                 self.works.metrics.exchanged(&partner, &document, &state);
                 match state.as_str() {
-                    "rejected" | "overdue" | "gap" => {
+                    "rejected" | "overdue" | "gap" | "conflict" | "unexpected" | "untaken" => {
                         warn!(message = %entry.message, %partner, %document, "{state}: {note}")
                     }
                     _ => info!(message = %entry.message, %partner, %document, "{state}: {note}"),

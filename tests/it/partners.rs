@@ -313,7 +313,7 @@ async fn what_a_partner_refuses_comes_back_with_its_reasons_and_is_sent_again_un
         documents.iter().take(3).map(|(number, state)| (number.as_str(), state.as_str())).eq(wanted)
     };
     wait_for("their states", || states("accepted", "rejected", "overdue").then_some(())).await;
-    assert!(hub.log().contains("acknowledges interchange 77, which was not sent"), "{}", hub.log());
+    assert!(hub.log().contains("it is about interchange 77"), "{}", hub.log());
     let letters = buys.asked(&["dead", "list"]);
     assert_eq!(
         (letters[0]["code"].as_str(), letters[0]["pipeline"].as_str()),
@@ -380,4 +380,20 @@ pub fn judge(root: &Folder, sells: &Folder, count: usize) {
     let mut used: Vec<usize> = used.collect();
     used.sort_unstable();
     assert_eq!(used, (1..=count).collect::<Vec<_>>(), "no number is left out or used twice");
+}
+
+/// One of them says that all is a test: each refuses what the other sends, and neither answers a refusal with a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_refuse_each_other_come_to_an_end() {
+    for dialect in [Dialect::Edifact, Dialect::X12] {
+        let (root, buys, sells) = sides(&format!("partners-test-{dialect:?}"), dialect, "", "mode: test\n");
+        let hubs = (HubProcess::start(&buys).await, HubProcess::start(&sells).await);
+        put(&root, "buyer/in", "orders.ndjson", orders(1..=1));
+        wait_for("the refusal is refused", || (dead(&buys).len() == 1).then_some(())).await;
+        sleep(Duration::from_secs(1)).await;
+        let told = |pipeline: &str| vec![(pipeline.to_owned(), "PARTNER-MODE".to_owned())];
+        assert_eq!((dead(&buys), dead(&sells)), (told("supplier.in"), told("buyer.in")), "{dialect:?}");
+        assert_eq!(root.names("buyer-to-supplier/done").len(), 1, "{dialect:?}");
+        drop(hubs);
+    }
 }

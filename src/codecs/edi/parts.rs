@@ -144,7 +144,14 @@ impl Weight {
 
 /// What follows from findings, by their codes; those not named are as usual.
 #[derive(Clone, Debug)]
-pub struct Weights(pub Policy);
+pub struct Weights(Vec<(Code, Severity)>);
+
+impl Weights {
+    /// These over a policy.
+    pub fn over(&self, policy: Policy) -> Policy {
+        self.0.iter().fold(policy, |policy, (code, severity)| policy.with(*code, *severity))
+    }
+}
 
 impl Setting for Weights {
     fn shape() -> Shape {
@@ -153,10 +160,10 @@ impl Setting for Weights {
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Weights> {
         let map = reader.map(node)?;
-        let (mut policy, mut whole) = (Policy::default(), true);
+        let (mut weights, mut whole) = (Vec::new(), true);
         for (key, node) in map.rest() {
             match (Code::named(&key.name), Weight::read(node, reader)) {
-                (Some(code), Some(weight)) => policy = policy.with(code, weight.severity()),
+                (Some(code), Some(weight)) => weights.push((code, weight.severity())),
                 (None, _) => {
                     reader.unknown(key.span, "finding", &key.name, Code::ALL.iter().map(|code| code.name()));
                     whole = false;
@@ -164,6 +171,6 @@ impl Setting for Weights {
                 (Some(_), None) => whole = false,
             }
         }
-        whole.then_some(Weights(policy))
+        whole.then_some(Weights(weights))
     }
 }

@@ -38,6 +38,8 @@ pub struct Receipt {
     pub findings: Vec<Finding>,
     pub verdict: Option<Severity>,
     ended: bool,
+    /// Something in it is an acknowledgment: what refuses that is not told, or two sides would refuse each other for ever.
+    acknowledges: bool,
     group_open: bool,
     /// The types met, which messages share.
     kinds: Vec<Arc<MessageType>>,
@@ -112,6 +114,7 @@ impl Receipt {
                 self.group_open = true;
             }
             Event::Message(message) => {
+                self.acknowledges |= is_acknowledgment(&message.kind);
                 let of_tree = tree.map(|tree| &tree.findings);
                 let verdict = message.findings.verdict().max(of_tree.map_or(Severity::Ignore, Findings::verdict));
                 let all = message.findings.list().iter().chain(of_tree.into_iter().flat_map(Findings::list));
@@ -131,7 +134,9 @@ impl Receipt {
                 self.ended = true;
                 self.add(event);
             }
-            Event::Other(_) => {}
+            Event::Other(other) => {
+                self.acknowledges |= other.record.segments().any(|segment| segment.tag.as_str() == "TA1");
+            }
         }
     }
 
@@ -198,7 +203,7 @@ impl Receipt {
 
     /// Whether there is something to acknowledge: not where all are acknowledgments themselves.
     pub fn wanted(&self) -> bool {
-        self.groups.iter().any(GroupReceipt::wanted) || self.refused()
+        self.groups.iter().any(GroupReceipt::wanted) || (self.refused() && !self.acknowledges)
     }
 
     fn has(&self, code: Code) -> bool {
