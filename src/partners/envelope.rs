@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::codec::BYTES;
@@ -9,12 +10,12 @@ use super::load::Partners;
 use super::outgoing::{Outgoing, reference, write as write_interchange};
 use super::profile::Partner;
 use super::settings::ControlNumbers;
-use super::tables::{self, KEEP, NUMBERS, SENT, ask, plain_number, row, write};
+use super::tables::{self, KEEP, NUMBERS, SENT, plain_number};
 use crate::clock::later;
 use crate::edi::syntax::Dialect;
 use crate::edi::writer::Header;
 use crate::message::{Fault, Map, Text, Value, json};
-use crate::steps::{Answer, Ask, Context, Effect, GroupKey, Outcome, Step};
+use crate::steps::{Answer, Ask, Context, Counter, Effect, GroupKey, Outcome, Step};
 
 /// The step that makes an interchange of what waits in a partner's lane.
 ///
@@ -62,13 +63,33 @@ impl Envelope {
     }
 }
 
-/// The number after `last`, filled with zeros where it must be, and as it is kept.
-pub(super) fn next(numbers: &ControlNumbers, dialect: Dialect, last: u64) -> (u64, String) {
+/// A number as it is written: filled with zeros where it must be.
+pub(super) fn shown(numbers: &ControlNumbers, dialect: Dialect, number: u64) -> String {
     let width = numbers.width as usize;
-    let largest = 10_u64.checked_pow(numbers.width).map_or(u64::MAX, |past| past - 1);
-    let number = if last >= largest { 1 } else { last + 1 };
     let padded = numbers.padded || dialect == Dialect::X12;
-    (number, if padded { format!("{number:0width$}") } else { number.to_string() })
+    if padded { format!("{number:0width$}") } else { number.to_string() }
+}
+
+/// The largest number of so many digits.
+pub(super) fn largest(numbers: &ControlNumbers) -> u64 {
+    10_u64.checked_pow(numbers.width).map_or(u64::MAX, |past| past - 1)
+}
+
+impl Envelope {
+    /// The envelope of an interchange that begins with `first`.
+    fn header(&self, partner: &Partner, first: &Outgoing<'_>, reference: String, at: Timestamp) -> Header {
+        let at = at.to_zoned(TimeZone::UTC);
+        Header {
+            sender: partner.us.party(),
+            receiver: partner.them.party(),
+            date: at.strftime("%Y%m%d").to_string(),
+            time: at.strftime("%H%M").to_string(),
+            reference,
+            test: partner.test,
+            acknowledgment_asked: partner.acknowledgments.ask && first.acknowledges.is_none(),
+            application: String::new(),
+        }
+    }
 }
 
 impl Step for Envelope {
@@ -76,11 +97,14 @@ impl Step for Envelope {
         true
     }
 
-    fn asks(&self, document: &Value, _context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
-        if bodies(document).is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(vec![ask(NUMBERS, &[&self.partner, "out"])])
+    /// What cannot be written takes no number.
+    fn asks(&self, document: &Value, context: &Context<'_>) -> Result<Vec<Ask>, Fault> {
+        let (partner, items) = (self.partner()?, self.items(document, context)?);
+        let Some(first) = items.first() else { return Ok(Vec::new()) };
+        let header = self.header(partner, first, shown(&partner.numbers, partner.dialect, 1), context.now);
+        write_interchange(partner, &self.partners.library, header, &items)?;
+        let (table, key) = (Text::new_static(NUMBERS), tables::key(&[&self.partner, "out"]));
+        Ok(vec![Ask::Number(Counter { table, key, largest: largest(&partner.numbers) })])
     }
 
     fn apply(
@@ -91,25 +115,12 @@ impl Step for Envelope {
         out: &mut Outcome,
     ) -> Result<(), Fault> {
         let (partner, items) = (self.partner()?, self.items(&document, context)?);
-        let Some(first) = items.first() else { return Ok(()) };
-        let before = row(answers.into_iter().next());
-        let last = before.as_ref().and_then(|row| row.get("last")).and_then(Value::plain);
-        let last = last.and_then(|last| last.parse().ok()).unwrap_or(0);
-        let (number, shown) = next(&partner.numbers, partner.dialect, last);
-        let at = context.now.to_zoned(TimeZone::UTC);
-        let header = Header {
-            sender: partner.us.party(),
-            receiver: partner.them.party(),
-            date: at.strftime("%Y%m%d").to_string(),
-            time: at.strftime("%H%M").to_string(),
-            reference: shown.clone(),
-            test: partner.test,
-            acknowledgment_asked: partner.acknowledgments.ask && first.acknowledges.is_none(),
-            application: String::new(),
+        let (Some(first), Some(Answer::Number(number))) = (items.first(), answers.into_iter().next()) else {
+            return Ok(());
         };
+        let shown = shown(&partner.numbers, partner.dialect, number.value);
+        let header = self.header(partner, first, shown.clone(), number.at);
         let bytes = write_interchange(partner, &self.partners.library, header, &items)?;
-        let counted = Map::from_iter([("last", number.to_string())]);
-        out.effects.push(write(NUMBERS, &[&self.partner, "out"], before.as_ref(), counted, context.now, None));
         if first.acknowledges.is_none() {
             self.expect(partner, &items, &document, &shown, context, out);
         }

@@ -132,26 +132,32 @@ fn a_wrong_profile_is_told_with_what_would_be_right() {
         "there is no definition of ORDERS D.97A; taken for D.96A",
     );
     check("transport:", "reads: { charset: klingon }\ntransport:", "`klingon` is not a character set");
-    let folder = Folder::new(&[("lampes.yaml", LAMPES), ("more.yaml", LAMPES), MAP]);
-    assert!(
-        folder.load().1[0].contains("is already `them` of the partner `lampes`")
-            || folder.load().1.iter().any(|told| told.contains("is already `them`"))
+    let more = LAMPES.replace("folder: in", "folder: more");
+    let folder = Folder::new(&[("lampes.yaml", LAMPES), ("more.yaml", &more), MAP]);
+    assert_eq!(
+        folder.load().1,
+        ["`3000000000021` is already `them` of the partner `lampes`; whose interchange it is could not be told"]
     );
+    let more = LAMPES.replace("3000000000021", "3000000000038");
+    let folder = Folder::new(&[("lampes.yaml", LAMPES), ("more.yaml", &more), MAP]);
+    assert_eq!(folder.load().1, ["`lampes` has the same mailbox; two would take the same files"]);
     let folder = Folder::new(&[("Lampes.yaml", LAMPES), MAP]);
     assert!(folder.load().1[0].contains("`Lampes` cannot name a partner"));
 }
 
 #[test]
-fn numbers_go_on_and_begin_again_past_their_width() {
+fn numbers_are_as_wide_as_the_profile_says() {
     let folder = Folder::new(&[("lampes.yaml", LAMPES), MAP]);
     let (partners, _) = folder.load();
     let mut numbers = partners.get("lampes").expect("it is there").numbers.clone();
-    assert_eq!(envelope::next(&numbers, Dialect::Edifact, 0), (1, "1".to_owned()));
-    assert_eq!(envelope::next(&numbers, Dialect::X12, 41), (42, "000000042".to_owned()));
-    assert_eq!(envelope::next(&numbers, Dialect::X12, 999_999_999), (1, "000000001".to_owned()));
+    assert_eq!(envelope::shown(&numbers, Dialect::Edifact, 1), "1");
+    assert_eq!(envelope::shown(&numbers, Dialect::X12, 42), "000000042");
+    assert_eq!(envelope::largest(&numbers), 999_999_999);
     (numbers.width, numbers.padded) = (4, true);
-    assert_eq!(envelope::next(&numbers, Dialect::Edifact, 9_998), (9_999, "9999".to_owned()));
-    assert_eq!(envelope::next(&numbers, Dialect::Edifact, 9_999), (1, "0001".to_owned()));
+    assert_eq!(
+        (envelope::shown(&numbers, Dialect::Edifact, 1), envelope::largest(&numbers)),
+        ("0001".to_owned(), 9_999)
+    );
     for (number, plain) in [("000000042", "42"), ("0", "0"), ("000", "000"), ("A01", "A01"), (" 7 ", "7")] {
         assert_eq!(tables::plain_number(number), plain);
     }

@@ -18,7 +18,7 @@ use crate::config::{Data, Files, Problem, Reader, Setting, Shape, choice, settin
 use crate::formula::{Meta, Scope, Tables};
 use crate::message::{Fault, Map, MessageId, Text, Value, contained, differences};
 use crate::protocols::{Delivery, Prepared, Target};
-use crate::steps::{Answer, Ask, Call, Context, Effect, Group, GroupKey, Row, World};
+use crate::steps::{Answer, Ask, Call, Context, Effect, Group, GroupKey, Number, Row, World};
 
 settings! {
     /// A test of a pipeline: given this message, expect these outputs.
@@ -426,6 +426,7 @@ impl World for CaseWorld<'_> {
                 Answer::Row(remembered.cloned().or_else(|| self.row(table)))
             }
             Ask::Group { group } => Answer::Group(state.groups.get(group).cloned().unwrap_or_default()),
+            Ask::Number(_) => Answer::Number(Number { value: 1, at: Timestamp::UNIX_EPOCH }),
             Ask::Call(call) => Answer::Called(self.called(call, &mut state)?),
         })
     }

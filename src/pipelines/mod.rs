@@ -16,6 +16,7 @@ mod lanes;
 mod load;
 mod mask;
 mod memory;
+mod numbers;
 mod process;
 mod relay;
 mod reply;

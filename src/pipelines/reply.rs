@@ -52,6 +52,7 @@ impl World for ReadOnly<'_> {
                 self.works.engine.store.row(table, key, self.works.clock.now()).await.map(Answer::Row)
             }
             Ask::Group { group } => self.works.engine.store.group(group).await.map(Answer::Group),
+            Ask::Number(_) => Err(Fault::misconfigured("STEP-ANSWER", "a question takes no number")),
             Ask::Call(call) => {
                 self.answer_calls(&[call]).await.map(|mut answers| Answer::Called(answers.pop().flatten()))
             }

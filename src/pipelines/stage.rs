@@ -19,6 +19,7 @@ use tracing::{Instrument, info, warn};
 use super::calls::Recorded;
 use super::decide::{Decision, Rests, decide, pause};
 use super::intake::dead_letter;
+use super::numbers::allocate;
 use super::process::{Processed, Work, decode, document, process};
 use super::{Condition, Destination, Pipeline, Then, Works};
 use crate::message::{Fault, Map, MessageId, Next, Text, Value, json};
@@ -235,7 +236,7 @@ impl Stage {
             only: only.as_deref(),
         };
         let recorded = Recorded::new(&self.works, entry.message, entry.time);
-        let world = LiveWorld { works: &self.works, pending: &self.pending, recorded };
+        let world = LiveWorld { works: &self.works, pending: &self.pending, message: entry.message, recorded };
         process(&self.pipeline, &self.targets, &*self.works.tables, &world, work).await
     }
 
@@ -608,6 +609,7 @@ impl Pending {
 struct LiveWorld<'a> {
     works: &'a Works,
     pending: &'a Pending,
+    message: MessageId,
     recorded: Recorded<'a>,
 }
 
@@ -628,6 +630,17 @@ impl World for LiveWorld<'_> {
                     Ok(Answer::Group(group))
                 }
             },
+            Ask::Number(counter) => {
+                let row = match self.pending.row(&counter.table, &counter.key) {
+                    Some(row) => Some(row),
+                    None => store.row(&counter.table, &counter.key, self.works.clock.now()).await?,
+                };
+                let (number, written) = allocate(self.works, counter, self.message, row).await?;
+                if let Some(RowWrite { table, key, row, time, .. }) = written {
+                    self.pending.remember(&table, &key, &row, time);
+                }
+                Ok(Answer::Number(number))
+            }
             Ask::Call(call) => {
                 self.recorded.answer(&[call]).await.map(|mut answers| Answer::Called(answers.pop().flatten()))
             }

@@ -178,6 +178,7 @@ impl World for Sample {
                 members: vec![1_i64.into(), 2_i64.into()],
             }),
             Ask::Group { .. } => Answer::Group(Group::default()),
+            Ask::Number(_) => Answer::Number(crate::steps::Number { value: 1, at: jiff::Timestamp::UNIX_EPOCH }),
             Ask::Call(call) => match call.input.as_map().and_then(|input| input.get("gtin")).and_then(Value::as_text) {
                 Some("111") => Answer::Called(Some([("name", "Lamp")].into_iter().collect::<Map>().into())),
                 Some("away") => {

@@ -144,6 +144,25 @@ pub enum Ask {
     Group { group: GroupKey },
     /// What a read operation of a connection has.
     Call(Arc<Call>),
+    /// The message's number: allocated and on disk before it is told.
+    Number(Counter),
+}
+
+/// What is counted, and up to where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counter {
+    /// The table and the key of the row that keeps the last number.
+    pub table: Text,
+    pub key: Text,
+    /// The number after which it begins at 1 again.
+    pub largest: u64,
+}
+
+/// A number, and when it was allocated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number {
+    pub value: u64,
+    pub at: Timestamp,
 }
 
 /// A question to a system: what a read operation of a connection answers to `input`.
@@ -185,6 +204,7 @@ pub enum Answer {
     Group(Group),
     /// `None`: the system has nothing of it.
     Called(Option<Value>),
+    Number(Number),
 }
 
 /// A group being gathered: of one pipeline's `aggregate` step, for one key.
@@ -269,7 +289,7 @@ pub trait World: Send + Sync {
         for call in calls {
             match self.answer(&Ask::Call((*call).clone())).await? {
                 Answer::Called(answer) => answers.push(answer),
-                Answer::Row(_) | Answer::Group(_) => return Err(unanswered("call")),
+                Answer::Row(_) | Answer::Group(_) | Answer::Number(_) => return Err(unanswered("call")),
             }
         }
         Ok(answers)

@@ -184,6 +184,7 @@ impl Known {
         match ask {
             Ask::Row { table, key, .. } => self.rows.get(&(table.clone(), key.clone())).cloned().map(Answer::Row),
             Ask::Group { group } => self.groups.get(group).cloned().map(Answer::Group),
+            Ask::Number(_) => None,
             Ask::Call(call) => self.calls.get(&call.place).cloned().map(Answer::Called),
         }
     }
