@@ -1,6 +1,7 @@
 //! What goes out: numbered, written, and remembered with its bytes before the first attempt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -15,7 +16,7 @@ use crate::clock::later;
 use crate::edi::syntax::Dialect;
 use crate::edi::writer::Header;
 use crate::message::{Fault, Map, Text, Value, json};
-use crate::steps::{Answer, Ask, Context, Counter, Effect, GroupKey, Outcome, Step};
+use crate::steps::{Answer, Ask, Beside, Context, Counter, Effect, GroupKey, Outcome, Step};
 
 /// The step that makes an interchange of what waits in a partner's lane.
 ///
@@ -104,7 +105,8 @@ impl Step for Envelope {
         let header = self.header(partner, first, shown(&partner.numbers, partner.dialect, 1), context.now);
         write_interchange(partner, &self.partners.library, header, &items)?;
         let (table, key) = (Text::new_static(NUMBERS), tables::key(&[&self.partner, "out"]));
-        Ok(vec![Ask::Number(Counter { table, key, largest: largest(&partner.numbers) })])
+        let beside = first.acknowledges.is_none().then(|| self.sent(partner, &items, document, context));
+        Ok(vec![Ask::Number(Counter { table, key, largest: largest(&partner.numbers), beside })])
     }
 
     fn apply(
@@ -121,8 +123,11 @@ impl Step for Envelope {
         let shown = shown(&partner.numbers, partner.dialect, number.value);
         let header = self.header(partner, first, shown.clone(), number.at);
         let bytes = write_interchange(partner, &self.partners.library, header, &items)?;
-        if first.acknowledges.is_none() {
-            self.expect(partner, &items, &document, &shown, context, out);
+        if let Some(within) = within(&items).filter(|_| first.acknowledges.is_none()) {
+            let plain = plain_number(&shown);
+            let group = GroupKey { pipeline: self.pipeline.clone(), step: self.place.clone(), key: plain.into() };
+            let member = Map::from_iter([("interchange", plain)]).into();
+            out.effects.push(Effect::Join { group, member, closes: Some(later(number.at, within)) });
         }
         let track = |name: &str, value: &str| Effect::Track { name: name.into(), value: value.into() };
         out.effects.push(track("partner", &partner.name));
@@ -147,16 +152,8 @@ impl Step for Envelope {
 }
 
 impl Envelope {
-    /// Remembers what was sent, and when an acknowledgment of it is overdue.
-    fn expect(
-        &self,
-        partner: &Partner,
-        items: &[Outgoing<'_>],
-        document: &Value,
-        number: &str,
-        context: &Context<'_>,
-        out: &mut Outcome,
-    ) {
+    /// What is remembered of an interchange, before it leaves.
+    fn sent(&self, partner: &Partner, items: &[Outgoing<'_>], document: &Value, context: &Context<'_>) -> Beside {
         let sent = items.iter().zip(bodies(document)).enumerate().map(|(at, (item, body))| {
             Value::from(Map::from_iter([
                 ("document", Value::from(item.document)),
@@ -166,21 +163,19 @@ impl Envelope {
                 ("body", json::to_text(body).into()),
             ]))
         });
-        let within = items.iter().filter_map(|item| item.within).min();
-        let closes = within.map(|within| later(context.now, within));
         let mut row = Map::from_iter([
             ("partner", Value::from(partner.name.clone())),
-            ("interchange", number.into()),
             ("sent_at", context.now.to_string().into()),
             ("documents", sent.collect::<Vec<Value>>().into()),
         ]);
-        let plain = plain_number(number);
-        if let Some(closes) = closes {
-            row.insert("due", closes.to_string());
-            let group = GroupKey { pipeline: self.pipeline.clone(), step: self.place.clone(), key: plain.into() };
-            let member = Map::from_iter([("interchange", plain)]).into();
-            out.effects.push(Effect::Join { group, member, closes: Some(closes) });
+        if let Some(within) = within(items) {
+            row.insert("due", later(context.now, within).to_string());
         }
-        out.effects.push(tables::write(SENT, &[&partner.name, plain], None, row, context.now, Some(KEEP)));
+        Beside { table: Text::new_static(SENT), key: partner.name.clone(), row, keep: KEEP }
     }
+}
+
+/// Within which time the first of them is acknowledged.
+fn within(items: &[Outgoing<'_>]) -> Option<Duration> {
+    items.iter().filter_map(|item| item.within).min()
 }

@@ -179,6 +179,9 @@ impl Take {
         let track = |name: &str, value: &str| Effect::Track { name: name.into(), value: value.into() };
         out.effects.push(track("partner", &partner.name));
         out.effects.push(track("interchange", number));
+        if plain_number(number) != number.as_str() {
+            out.effects.push(track("number", plain_number(number)));
+        }
         let seen = match is_part(context) {
             true => Number::New,
             false => self.number(incoming, context, answers, rows, out),

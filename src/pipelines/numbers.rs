@@ -10,14 +10,14 @@ use super::Works;
 use super::stage::settle_for_good;
 use crate::clock::later;
 use crate::message::{Fault, Map, MessageId, Text, Value};
-use crate::steps::{Counter, Number};
+use crate::steps::{Beside, Counter, Number, key_text};
 use crate::store::{AnswerWrite, RowWrite, Settlement};
 
 const PLACE: &str = "@number";
 /// Counters are kept for as long as anybody counts.
 const FOREVER: std::time::Duration = std::time::Duration::from_secs(100 * 366 * 86_400);
 
-/// The number of a message: the one it has, or the next. With the counter's row, where that was written.
+/// The number of a message: the one it has, or the next. With the rows that were written for it.
 ///
 /// # Errors
 /// `STORE-STALE` (reconnect): another message has taken the number meanwhile.
@@ -26,14 +26,14 @@ pub(super) async fn allocate(
     counter: &Counter,
     message: MessageId,
     row: Option<Map>,
-) -> Result<(Number, Option<RowWrite>), Fault> {
+) -> Result<(Number, Vec<RowWrite>), Fault> {
     let known = works.engine.store.answers(message).await?;
     let place = Text::from(format!("{PLACE} {}", counter.key));
     if let Some(Some(had)) = known.into_iter().find(|(of, _)| *of == place).map(|(_, answer)| answer) {
         let at = had.get("at").and_then(Value::as_text).and_then(|at| at.parse().ok());
         let value = had.get("number").and_then(Value::plain).and_then(|number| number.parse().ok());
         if let (Some(value), Some(at)) = (value, at) {
-            return Ok((Number { value, at }, None));
+            return Ok((Number { value, at }, Vec::new()));
         }
     }
     let read = |column: &str| row.as_ref().and_then(|row| row.get(column)?.plain()?.parse::<u64>().ok()).unwrap_or(0);
@@ -57,7 +57,14 @@ pub(super) async fn allocate(
     ];
     let row = Map::from_iter([("last", value.to_string()), ("round", round.to_string()), ("at", time.to_string())]);
     let (table, key) = (counter.table.clone(), counter.key.clone());
-    let write = RowWrite { table, key, row, time, until: Some(later(time, FOREVER)) };
-    settle_for_good(works, Settlement { answers, rows: vec![write.clone()], ..Settlement::default() }).await?;
-    Ok((Number { value, at }, Some(write)))
+    let mut rows = vec![RowWrite { table, key, row, time, until: Some(later(time, FOREVER)) }];
+    if let Some(Beside { table, key, row, keep }) = &counter.beside {
+        let mut row = row.clone();
+        row.insert("interchange", value.to_string());
+        row.insert("at", at.to_string());
+        let key = key_text(&[Value::from(key.clone()), Value::text(value.to_string())]).unwrap_or_default();
+        rows.push(RowWrite { table: table.clone(), key, row, time: at, until: Some(later(at, *keep)) });
+    }
+    settle_for_good(works, Settlement { answers, rows: rows.clone(), ..Settlement::default() }).await?;
+    Ok((Number { value, at }, rows))
 }

@@ -636,7 +636,7 @@ impl World for LiveWorld<'_> {
                     None => store.row(&counter.table, &counter.key, self.works.clock.now()).await?,
                 };
                 let (number, written) = allocate(self.works, counter, self.message, row).await?;
-                if let Some(RowWrite { table, key, row, time, .. }) = written {
+                for RowWrite { table, key, row, time, .. } in written {
                     self.pending.remember(&table, &key, &row, time);
                 }
                 Ok(Answer::Number(number))

@@ -156,6 +156,18 @@ pub struct Counter {
     pub key: Text,
     /// The number after which it begins at 1 again.
     pub largest: u64,
+    /// What is remembered under the number, in the same commit: an answer to what carries it may come before anything else is.
+    pub beside: Option<Beside>,
+}
+
+/// A row under a number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beside {
+    pub table: Text,
+    /// What stands in its key before the number.
+    pub key: Text,
+    pub row: Map,
+    pub keep: Duration,
 }
 
 /// A number, and when it was allocated.

@@ -163,7 +163,7 @@ async fn trade(name: &str, dialect: Dialect, buyer: &str, seller: &str) {
     let documents = buys.asked(&["partners", "supplier"]);
     let interchange = documents[0]["interchange"].as_str().expect("it has one").to_owned();
     sells.raccord(&["trace", "PO-7"]).expect(0, &["order=PO-7", "partner=buyer", "delivered"]);
-    sells.raccord(&["trace", &interchange]).expect(0, &["buyer.in", &format!("interchange={interchange}")]);
+    sells.raccord(&["trace", &interchange]).expect(0, &["buyer.in", &format!("={interchange}")]);
     buys.raccord(&["trace", &interchange]).expect(0, &["supplier.out", "delivered"]);
     assert_eq!((dead(&buys), dead(&sells)), (Vec::new(), Vec::new()));
     drop(hubs);
