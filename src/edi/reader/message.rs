@@ -179,7 +179,8 @@ impl Notation {
     /// How many characters a raw component is.
     pub fn count(&self, raw: &[u8], released: bool) -> usize {
         let release = self.delimiters.release.filter(|_| released);
-        if raw.iter().all(|byte| byte.is_ascii() && *byte >= b' ' && Some(*byte) != release) {
+        let literal = release.unwrap_or_default();
+        if raw.iter().fold(true, |clean, byte| clean & (b' '..0x80).contains(byte) & (*byte != literal)) {
             return raw.len();
         }
         if !raw.is_ascii() {
