@@ -62,7 +62,9 @@ impl<'a, 'p> Builder<'a, 'p> {
         let mut branches = Vec::with_capacity(message.record.len() * 3 / 2 + 1);
         branches.push(root);
         let tree = Tree { message, found, branches, findings };
-        Builder { tree, policy, guide, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
+        // Room for the groups of most messages.
+        let (frames, counts) = (Vec::with_capacity(8), Vec::with_capacity(256));
+        Builder { tree, policy, guide, frames, counts, levels: HashMap::new() }
     }
 
     pub fn build(mut self) -> Tree<'a> {
