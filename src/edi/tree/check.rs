@@ -90,10 +90,14 @@ impl Check<'_> {
                 }
             } else {
                 filled = true;
-                // Text is at most as many characters as bytes.
-                let text = def.kind == ValueKind::Text && (self.simple || def.shortest == 0);
+                let typed = match def.kind {
+                    // Text is at most as many characters as bytes.
+                    ValueKind::Text => self.simple || def.shortest == 0,
+                    ValueKind::Alpha => false,
+                    _ => raw.iter().all(u8::is_ascii_digit),
+                };
                 let fits = raw.len() <= usize::from(def.longest) && raw.len() >= usize::from(def.shortest);
-                if !(text && fits) && !self.measured(def, raw).is_right() {
+                if !(typed && fits) && !self.measured(def, raw).is_right() {
                     return false;
                 }
             }
@@ -302,10 +306,6 @@ fn are_needed(left: &[Position]) -> bool {
 
 /// Whether `raw` is a number, and how many digits it has: sign, decimal mark and exponent do not count.
 fn number(raw: &[u8], decimals: bool, exponent: bool) -> (bool, usize) {
-    let digits = raw.iter().filter(|byte| byte.is_ascii_digit()).count();
-    if digits == raw.len() {
-        return (digits > 0, digits);
-    }
     let (mut digits, mut marks, mut fits) = (0, 0, true);
     for (at, byte) in raw.iter().enumerate() {
         match byte {
