@@ -97,7 +97,8 @@ impl Check<'_> {
                     _ => raw.iter().all(u8::is_ascii_digit),
                 };
                 let fits = raw.len() <= usize::from(def.longest) && raw.len() >= usize::from(def.shortest);
-                if !(typed && fits) && !self.measured(def, raw).is_right() {
+                let right = (typed && fits) || self.measured(def, raw).is_right();
+                if !right {
                     return false;
                 }
             }
