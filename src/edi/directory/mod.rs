@@ -65,6 +65,8 @@ pub enum ValueKind {
 pub struct Position {
     pub item: Item,
     pub mandatory: bool,
+    /// It is mandatory, or one behind it.
+    pub needed: bool,
     /// How often it may be repeated there with repetition separators.
     pub repeat: u16,
     /// Which field of a document it is; places that follow each other with the same item are one field.
@@ -101,6 +103,8 @@ pub struct SegmentDef {
 pub struct Definition {
     pub name: String,
     nodes: Vec<Node>,
+    /// The tags of the nodes side by side: a tag is looked for more often than anything else.
+    tags: Vec<Tag>,
 }
 
 /// A segment or group at its place in a message.
@@ -117,6 +121,8 @@ pub struct Node {
     /// The children: where they begin and how many there are.
     pub first: u32,
     pub children: u32,
+    /// How many of the children are mandatory.
+    pub needed: u32,
     /// Which child of its parent.
     pub index: u32,
     /// What the segment holds; of a group that of its first segment. None if the release does not say.
@@ -131,6 +137,12 @@ impl Node {
 }
 
 impl Definition {
+    fn new(name: &str, nodes: Vec<Node>) -> Definition {
+        let tags = nodes.iter().map(|node| node.tag).collect();
+        Definition { name: name.to_owned(), nodes, tags }
+    }
+
+    #[inline]
     pub fn node(&self, node: u32) -> &Node {
         &self.nodes[node as usize]
     }
@@ -145,6 +157,13 @@ impl Definition {
     pub fn children(&self, node: u32) -> &[Node] {
         let Node { first, children, .. } = self.nodes[node as usize];
         &self.nodes[first as usize..(first + children) as usize]
+    }
+
+    /// The tags of the children of `node`, in order.
+    #[inline]
+    pub fn tags(&self, node: u32) -> &[Tag] {
+        let Node { first, children, .. } = self.nodes[node as usize];
+        &self.tags[first as usize..(first + children) as usize]
     }
 
     /// The number of the node that is child `index` of `node`.

@@ -159,7 +159,8 @@ impl Directory {
                 None => Item::Element(self.element(*id)),
             };
             let field = (fields.len() - 1) as u16;
-            positions.push(Position { item, mandatory: *mandatory, repeat: *repeat, field });
+            let needed = parts[at..].iter().any(|(_, mandatory, _)| *mandatory);
+            positions.push(Position { item, mandatory: *mandatory, needed, repeat: *repeat, field });
         }
         (positions, fields)
     }
@@ -176,7 +177,7 @@ impl Directory {
         let mut words = spaced.split_whitespace();
         let children = branches(&mut words, 0)?;
         let root = Branch { tag: "", mandatory: true, max: 1, children };
-        let definition = Definition { name: name.to_owned(), nodes: self.lay_out(&root) };
+        let definition = Definition::new(name, self.lay_out(&root));
         let nodes = definition.nodes.len();
         self.messages.insert(name.to_owned(), definition);
         Ok(nodes)
@@ -194,6 +195,7 @@ impl Directory {
             parent,
             first: 0,
             children: branch.children.len() as u32,
+            needed: branch.children.iter().filter(|child| child.mandatory).count() as u32,
             index,
             segment: self.by_tag.get(&Tag::new(branch.tag)).copied(),
         };

@@ -46,7 +46,7 @@ impl Record {
         if piece.marks.is_empty() || piece.segment.raw().is_empty() {
             return;
         }
-        let plain = piece.segment.raw().iter().fold(true, |plain, byte| plain & (0x20..0x7F).contains(byte));
+        let plain = piece.plain || piece.segment.raw().iter().all(|byte| (0x20..0x7F).contains(byte));
         let entry = Entry {
             tag: piece.segment.tag,
             start: (before + piece.gap) as u32,
@@ -172,39 +172,36 @@ impl Notation {
         if clean {
             return self.charset.decode(raw).0;
         }
-        let bytes = self.unescaped(raw, release);
+        let bytes: Vec<u8> = unescaped(raw, release).collect();
         Cow::Owned(self.charset.decode(&bytes).0.into_owned())
     }
 
     /// How many characters a raw component is.
     pub fn count(&self, raw: &[u8], released: bool) -> usize {
         let release = self.delimiters.release.filter(|_| released);
-        if raw.iter().all(|byte| byte.is_ascii() && *byte >= b' ' && Some(*byte) != release) {
+        let literal = release.unwrap_or_default();
+        if raw.iter().fold(true, |clean, byte| clean & (b' '..0x80).contains(byte) & (*byte != literal)) {
             return raw.len();
         }
-        self.charset.count(&self.unescaped(raw, release))
-    }
-
-    fn unescaped(&self, raw: &[u8], release: Option<u8>) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(raw.len());
-        let mut literal = false;
-        for byte in raw {
-            if !literal && Some(*byte) == release {
-                literal = true;
-                continue;
-            }
-            if !matches!(byte, b'\r' | b'\n') {
-                bytes.push(*byte);
-            }
-            literal = false;
+        if !raw.is_ascii() {
+            return self.charset.count(&unescaped(raw, release).collect::<Vec<u8>>());
         }
-        bytes
+        unescaped(raw, release).count()
     }
 
     /// The text of a component of `segment`, both counted from 1; empty if it is not there.
     pub fn value<'a>(&self, segment: &Segment<'a>, element: usize, component: usize) -> Cow<'a, str> {
         self.text(segment.component(element, component), segment.released)
     }
+}
+
+/// The bytes of a raw component without release characters and newlines.
+fn unescaped(raw: &[u8], release: Option<u8>) -> impl Iterator<Item = u8> {
+    let mut literal = false;
+    raw.iter().copied().filter(move |byte| {
+        literal = !literal && Some(*byte) == release;
+        !literal && !matches!(byte, b'\r' | b'\n')
+    })
 }
 
 /// What a message is: `ORDERS:D:96A:UN:EAN008`, `850` of `004010VICS`.

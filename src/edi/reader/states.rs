@@ -292,8 +292,9 @@ impl State {
         self.message_open = true;
         let (number, policy) = (self.messages, &self.options.policy);
         let building = &mut self.building;
-        building.record.clear(0);
-        building.record.clone_from(&self.waiting);
+        // Its memory is kept: a clone would begin with none.
+        building.record.clear(self.waiting.offset());
+        building.record.append(&self.waiting);
         building.findings = Findings::new(self.options.limits.findings);
         (building.number, building.notation) = (number, self.notation);
         let group = self.group_open.then_some(&self.group);

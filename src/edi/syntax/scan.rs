@@ -46,12 +46,14 @@ const RELEASE: u8 = 5;
 const BLOCK: usize = 64;
 
 /// The end of a segment among the marks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct End {
     /// How many marks there are up to and with this one.
     pub marks: u32,
     /// Whether a release character stands in the segment.
     pub released: bool,
+    /// Whether there may be bytes in it that are not printable ASCII: one of its blocks has some.
+    pub odd: bool,
 }
 
 /// Finds the delimiters of one interchange.
@@ -69,6 +71,7 @@ pub(crate) struct Found {
     /// The byte after a release character, not a delimiter whatever it is.
     literal: Option<usize>,
     released: bool,
+    odd: bool,
 }
 
 impl Found {
@@ -76,14 +79,14 @@ impl Found {
         self.marks.clear();
         self.ends.clear();
         self.literal = None;
-        self.released = false;
+        (self.released, self.odd) = (false, false);
     }
 
     /// Ends the last segment at `at`, where its terminator is missing.
     pub fn end(&mut self, at: usize) {
         self.marks.push(Mark::new(at, Mark::SEGMENT));
-        self.ends.push(End { marks: self.marks.len() as u32, released: self.released });
-        self.released = false;
+        self.ends.push(End { marks: self.marks.len() as u32, released: self.released, odd: self.odd });
+        (self.released, self.odd) = (false, true);
     }
 }
 
@@ -118,7 +121,7 @@ impl Scanner {
             at += BLOCK;
         }
         if !rest.is_empty() {
-            let mut block = [0; BLOCK];
+            let mut block = [b' '; BLOCK];
             block[..rest.len()].copy_from_slice(rest);
             let hits = self.hits(&block) & ((1 << rest.len()) - 1);
             self.take(&block, at, hits, found);
@@ -143,6 +146,8 @@ impl Scanner {
 
     #[inline]
     fn take(&self, block: &[u8; BLOCK], start: usize, mut hits: u64, found: &mut Found) {
+        let odd = block.iter().fold(false, |odd, byte| odd | !(0x20..0x7F).contains(byte));
+        found.odd |= odd;
         while hits != 0 {
             let bit = hits.trailing_zeros() as usize;
             hits &= hits - 1;
@@ -157,8 +162,8 @@ impl Scanner {
             }
             found.marks.push(Mark::new(at, u32::from(kind)));
             if u32::from(kind) == Mark::SEGMENT {
-                found.ends.push(End { marks: found.marks.len() as u32, released: found.released });
-                found.released = false;
+                found.ends.push(End { marks: found.marks.len() as u32, released: found.released, odd: found.odd });
+                (found.released, found.odd) = (false, odd);
             }
         }
     }

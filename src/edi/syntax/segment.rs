@@ -68,6 +68,16 @@ impl<'a> Segment<'a> {
         Elements { bytes: self.bytes, marks: self.marks.get(first..).unwrap_or_default() }
     }
 
+    /// All values after the tag, each with the kind of the mark behind it.
+    #[inline]
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'a [u8], u32)> + use<'a> {
+        let (bytes, Elements { marks, .. }) = (self.bytes, self.elements());
+        marks.windows(2).map(move |pair| {
+            let raw = bytes.get(pair[0].at() + 1..pair[1].at()).unwrap_or_default();
+            (raw, pair[1].kind())
+        })
+    }
+
     /// Element `number`, counted from 1.
     pub fn element(&self, number: usize) -> Option<Element<'a>> {
         self.elements().nth(number.checked_sub(1)?)

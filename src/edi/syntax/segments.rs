@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use super::scan::{FARTHEST, Found};
+use super::scan::{End, FARTHEST, Found};
 use super::sniff::{self, WINDOW, blanks};
 use super::{Delimiters, Dialect, Mark, Opening, Scanner, Segment, Tag};
 
@@ -57,6 +57,20 @@ pub struct Piece<'a> {
     /// Where `raw` begins in the bytes the marks count in.
     pub(crate) base: usize,
     pub(crate) marks: &'a [Mark],
+    /// Surely printable ASCII; if not it may be all the same.
+    pub(crate) plain: bool,
+}
+
+/// Where a piece begins and ends in the buffer.
+struct Cut {
+    kind: Kind,
+    base: usize,
+    tag_at: usize,
+    stop: usize,
+    unterminated: bool,
+    /// Its marks are those from here to the end.
+    first_mark: usize,
+    end: End,
 }
 
 /// Reads segments from any input, within a buffer of its own.
@@ -135,19 +149,43 @@ impl<R: Read> Segments<R> {
     ///
     /// # Errors
     /// Only those of the source.
+    // Inlined, so that a piece is made where it is used: it is large, and moving it costs as much as finding it.
+    #[inline]
     pub fn read(&mut self) -> io::Result<Option<Piece<'_>>> {
+        let cut = match self.found_already() {
+            Some(tag_at) => self.take(tag_at),
+            None => match self.find()? {
+                Some(cut) => cut,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(self.piece(cut)))
+    }
+
+    /// Where the tag of the next segment begins, if its end was found with those before it and it opens no interchange.
+    #[inline]
+    fn found_already(&mut self) -> Option<usize> {
+        if self.scanner.is_none() || self.fresh || self.next_end == self.found.ends.len() {
+            return None;
+        }
+        let tag_at = self.tag_at();
+        (!self.begins_anew(tag_at)).then_some(tag_at)
+    }
+
+    #[inline(never)]
+    fn find(&mut self) -> io::Result<Option<Cut>> {
         loop {
             if self.scanner.is_none()
                 && let Some((kind, end)) = self.open()?
             {
-                return Ok(self.outside(kind, end));
+                return Ok(Some(self.outside(kind, end)));
             }
             if self.scanner.is_none() {
                 return Ok(None);
             }
             if self.next_end == self.found.ends.len() && !self.more()? {
                 let Some((kind, end)) = self.leftover() else { continue };
-                return Ok(self.outside(kind, end));
+                return Ok(Some(self.outside(kind, end)));
             }
             let tag_at = self.tag_at();
             if !self.fresh && self.begins_anew(tag_at) {
@@ -214,7 +252,7 @@ impl<R: Read> Segments<R> {
     }
 
     #[inline]
-    fn take(&mut self, tag_at: usize) -> Piece<'_> {
+    fn take(&mut self, tag_at: usize) -> Cut {
         let end = self.found.ends[self.next_end];
         let first_mark = self.next_mark;
         let last = self.found.marks[end.marks as usize - 1].at();
@@ -231,6 +269,13 @@ impl<R: Read> Segments<R> {
         self.start = stop;
         self.next_end += 1;
         self.next_mark = end.marks as usize;
+        Cut { kind, base, tag_at, stop, unterminated, first_mark, end }
+    }
+
+    /// The piece a cut is; an interchange that ends in it is over.
+    #[inline]
+    fn piece(&mut self, cut: Cut) -> Piece<'_> {
+        let Cut { kind, base, tag_at, stop, unterminated, first_mark, end } = cut;
         let marks = &self.found.marks[first_mark..end.marks as usize];
         // A delimiter may be a blank.
         let before = if tag_at == base { 0 } else { marks.iter().take_while(|mark| mark.at() < tag_at).count() };
@@ -251,6 +296,7 @@ impl<R: Read> Segments<R> {
             offset: self.offset + base as u64,
             gap: tag_at - base,
             unterminated,
+            plain: !end.odd,
             segment,
             opening: &self.opening,
             base,
@@ -299,22 +345,11 @@ impl<R: Read> Segments<R> {
     }
 
     /// A piece that is no segment, up to `end`.
-    fn outside(&mut self, kind: Kind, end: usize) -> Option<Piece<'_>> {
-        let (base, end) = (self.start, end.clamp(self.start, self.filled));
-        self.start = end;
+    fn outside(&mut self, kind: Kind, end: usize) -> Cut {
+        let (base, stop) = (self.start, end.clamp(self.start, self.filled));
+        self.start = stop;
         self.reset_marks();
-        let buffer = &self.buffer[..self.filled];
-        Some(Piece {
-            kind,
-            raw: &buffer[base..end],
-            offset: self.offset + base as u64,
-            gap: end - base,
-            unterminated: false,
-            segment: Segment::new(buffer, &[], end, Tag::default(), false),
-            opening: &self.opening,
-            base,
-            marks: &[],
-        })
+        Cut { kind, base, tag_at: stop, stop, unterminated: false, first_mark: 0, end: End::default() }
     }
 
     /// Reads on until another segment ends; false at the end of the input or past the limit.

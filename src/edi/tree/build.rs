@@ -15,20 +15,25 @@ use crate::edi::syntax::{Dialect, Tag};
 
 /// An open group.
 #[derive(Clone, Copy)]
-struct Frame {
+struct Frame<'a> {
     branch: u32,
     node: u32,
+    /// The children of the definition, and their tags.
+    children: &'a [Node],
+    tags: &'a [Tag],
     /// The child of the definition reached.
     at: u32,
     /// Where its counts begin: one for each child, how often it was met.
     counts: usize,
+    /// How many mandatory children were not met yet.
+    missing: u32,
 }
 
 pub(super) struct Builder<'a, 'p> {
     tree: Tree<'a>,
     policy: &'p Policy,
     guide: &'p Guide,
-    frames: Vec<Frame>,
+    frames: Vec<Frame<'a>>,
     counts: Vec<u32>,
     /// Hierarchical levels by their id: the branch, and how deep it is.
     levels: HashMap<&'a [u8], (u32, usize)>,
@@ -57,7 +62,9 @@ impl<'a, 'p> Builder<'a, 'p> {
         let mut branches = Vec::with_capacity(message.record.len() * 3 / 2 + 1);
         branches.push(root);
         let tree = Tree { message, found, branches, findings };
-        Builder { tree, policy, guide, frames: Vec::new(), counts: Vec::new(), levels: HashMap::new() }
+        // Room for the groups of most messages.
+        let (frames, counts) = (Vec::with_capacity(8), Vec::with_capacity(256));
+        Builder { tree, policy, guide, frames, counts, levels: HashMap::new() }
     }
 
     pub fn build(mut self) -> Tree<'a> {
@@ -71,9 +78,7 @@ impl<'a, 'p> Builder<'a, 'p> {
         for index in 0..self.tree.message.record.len() {
             let tag = self.tree.message.record.tag(index);
             let place = self.forward(definition, index, tag, true).map(|place| (place, Fit::Good));
-            let place = place.or_else(|| self.forward(definition, index, tag, false).map(|place| (place, Fit::Full)));
-            let place = place.or_else(|| self.behind(definition, tag).map(|place| (place, Fit::Behind)));
-            let Some(((frame, child), fit)) = place else {
+            let Some(((frame, child), fit)) = place.or_else(|| self.elsewhere(definition, index, tag)) else {
                 self.unknown(definition, index, tag);
                 continue;
             };
@@ -96,16 +101,25 @@ impl<'a, 'p> Builder<'a, 'p> {
     #[inline]
     fn forward(&self, definition: &Definition, index: usize, tag: Tag, room: bool) -> Option<(usize, u32)> {
         for (number, frame) in self.frames.iter().enumerate().rev() {
-            let children = definition.children(frame.node);
-            let from = frame.at as usize;
-            for (child, node) in children.iter().enumerate().skip(from) {
-                let fits = node.tag == tag && (!room || self.counts[frame.counts + child] < node.max);
-                if fits && (self.guide.hints.is_empty() || self.hinted(definition, node, index)) {
+            let Frame { children, tags, .. } = *frame;
+            let mut from = frame.at as usize;
+            while let Some(step) = tags.get(from..).and_then(|left| left.iter().position(|left| *left == tag)) {
+                let child = from + step;
+                let fits = !room || self.counts[frame.counts + child] < children[child].max;
+                if fits && (self.guide.hints.is_empty() || self.hinted(definition, &children[child], index)) {
                     return Some((number, child as u32));
                 }
+                from = child + 1;
             }
         }
         None
+    }
+
+    /// A place that is full, or one that lies behind.
+    #[cold]
+    fn elsewhere(&self, definition: &Definition, index: usize, tag: Tag) -> Option<((usize, u32), Fit)> {
+        let full = self.forward(definition, index, tag, false).map(|place| (place, Fit::Full));
+        full.or_else(|| self.behind(tag).map(|place| (place, Fit::Behind)))
     }
 
     /// Whether no hint keeps segment `index` from a place.
@@ -118,9 +132,9 @@ impl<'a, 'p> Builder<'a, 'p> {
         })
     }
 
-    fn behind(&self, definition: &Definition, tag: Tag) -> Option<(usize, u32)> {
+    fn behind(&self, tag: Tag) -> Option<(usize, u32)> {
         self.frames.iter().enumerate().rev().find_map(|(number, frame)| {
-            let passed = &definition.children(frame.node)[..frame.at as usize];
+            let passed = &frame.children[..frame.at as usize];
             // The first segment of a group would be a new one, which only the group around can begin.
             let first = usize::from(number > 0);
             let child = passed.iter().enumerate().skip(first).rev().find(|(_, node)| node.tag == tag)?.0;
@@ -129,26 +143,27 @@ impl<'a, 'p> Builder<'a, 'p> {
     }
 
     /// Puts segment `index` at a child of a frame; says which node holds it.
-    fn put<'d>(&mut self, definition: &'d Definition, frame: usize, child: u32, index: usize, fit: Fit) -> &'d Node {
+    fn put(&mut self, definition: &'a Definition, frame: usize, child: u32, index: usize, fit: Fit) -> &'a Node {
         while self.frames.len() > frame + 1 {
             self.close(definition, index);
         }
-        let Frame { branch, node: parent, counts, .. } = self.frames[frame];
+        let Frame { branch, node: parent, children, counts, .. } = self.frames[frame];
         let number = definition.child(parent, child);
-        let node = definition.node(number);
+        let node = &children[child as usize];
         let count = &mut self.counts[counts + child as usize];
+        self.frames[frame].missing -= u32::from(node.mandatory && *count == 0);
         *count = count.saturating_add(1);
-        let place = self.tree.message.place(index);
+        let message = self.tree.message;
         match fit {
             Fit::Good => {}
             Fit::Full if *count == node.max.saturating_add(1) => {
                 let sentence = || format!("there are more {} than the {} allowed here", node.key, node.max);
-                self.tree.findings.add(self.policy, Code::Repeats, place, sentence);
+                self.tree.findings.add(self.policy, Code::Repeats, message.place(index), sentence);
             }
             Fit::Full => {}
             Fit::Behind => {
                 let sentence = || format!("{} stands after what it should stand before", node.key);
-                self.tree.findings.add(self.policy, Code::Order, place, sentence);
+                self.tree.findings.add(self.policy, Code::Order, message.place(index), sentence);
             }
         }
         if fit != Fit::Behind {
@@ -165,13 +180,14 @@ impl<'a, 'p> Builder<'a, 'p> {
         }
         self.open(definition, group, number);
         let first = definition.child(number, 0);
-        let begun = self.frames.last_mut();
-        if let Some(begun) = begun {
-            begun.at = u32::from(definition.node(first).max == 1);
+        let node = definition.node(first);
+        if let Some(begun) = self.frames.last_mut() {
+            begun.at = u32::from(node.max == 1);
+            begun.missing -= u32::from(node.mandatory);
             self.counts[begun.counts] = 1;
         }
         self.add(group, first, index, false);
-        definition.node(first)
+        node
     }
 
     /// The branch a group stands under, hierarchical levels under the one they name, and how deep it is then.
@@ -193,7 +209,7 @@ impl<'a, 'p> Builder<'a, 'p> {
 
     fn level_id(&self, node: &Node, index: usize, element: usize) -> Option<&'a [u8]> {
         let message = self.tree.message;
-        if node.tag != Tag::new("HL") || message.notation.dialect != Dialect::X12 {
+        if node.tag != const { Tag::new("HL") } || message.notation.dialect != Dialect::X12 {
             return None;
         }
         let id = message.record.get(index)?.component(element, 1).trim_ascii();
@@ -213,16 +229,25 @@ impl<'a, 'p> Builder<'a, 'p> {
         }
     }
 
-    fn open(&mut self, definition: &Definition, branch: u32, node: u32) {
+    fn open(&mut self, definition: &'a Definition, branch: u32, node: u32) {
         let counts = self.counts.len();
-        self.counts.resize(counts + definition.node(node).children as usize, 0);
-        self.frames.push(Frame { branch, node, at: 0, counts });
+        let (children, tags) = (definition.children(node), definition.tags(node));
+        self.counts.resize(counts + children.len(), 0);
+        self.frames.push(Frame { branch, node, children, tags, at: 0, counts, missing: definition.node(node).needed });
     }
 
     /// Closes the innermost group: what had to stand in it is now known to be missing. It ended before segment `index`.
     fn close(&mut self, definition: &Definition, index: usize) {
         let Some(frame) = self.frames.pop() else { return };
-        for (child, node) in definition.children(frame.node).iter().enumerate() {
+        if frame.missing > 0 {
+            self.tell_missing(definition, frame, index);
+        }
+        self.counts.truncate(frame.counts);
+    }
+
+    #[cold]
+    fn tell_missing(&mut self, definition: &Definition, frame: Frame<'_>, index: usize) {
+        for (child, node) in frame.children.iter().enumerate() {
             if !node.mandatory || self.counts[frame.counts + child] > 0 {
                 continue;
             }
@@ -241,11 +266,10 @@ impl<'a, 'p> Builder<'a, 'p> {
             };
             self.tree.findings.add(self.policy, Code::MissingSegment, place, sentence);
         }
-        self.counts.truncate(frame.counts);
     }
 
     /// The first segment of a group that belongs behind its child number `child`.
-    fn first_after(&self, definition: &Definition, frame: Frame, child: usize) -> Option<usize> {
+    fn first_after(&self, definition: &Definition, frame: Frame<'_>, child: usize) -> Option<usize> {
         let mut next = self.tree.branches.get(frame.branch as usize)?.first;
         while let Some(branch) = self.tree.branches.get(next as usize) {
             let behind = (branch.node != NONE).then(|| definition.node(branch.node));

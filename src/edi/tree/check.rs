@@ -3,7 +3,7 @@
 use crate::edi::directory::{ElementDef, Item, Position, SegmentDef, ValueKind};
 use crate::edi::findings::{Code, Findings, Place, Policy, Severity};
 use crate::edi::reader::Message;
-use crate::edi::syntax::{Component, Element, Segment};
+use crate::edi::syntax::{Component, Element, Mark, Segment};
 
 struct Check<'a> {
     message: &'a Message,
@@ -23,6 +23,22 @@ struct Spot {
     component: usize,
 }
 
+/// A value beside its definition.
+struct Measured {
+    /// Of the right type.
+    typed: bool,
+    length: usize,
+    long: bool,
+    short: bool,
+}
+
+impl Measured {
+    #[inline]
+    fn is_right(&self) -> bool {
+        self.typed & !self.long & !self.short
+    }
+}
+
 /// Checks segment `index` of `message`.
 pub(super) fn check(
     message: &Message,
@@ -34,41 +50,112 @@ pub(super) fn check(
 ) {
     let simple = !segment.released && message.record.is_plain(index);
     let mut check = Check { message, index, simple, released: segment.released, policy, findings };
-    let mut count = 0;
-    let mut trailing = false;
-    for element in segment.elements() {
-        let spot = Spot { element: count + 1, repetition: 0, component: 0 };
-        trailing = element.is_empty();
-        match def.positions.get(count) {
-            None if element.is_void() => {}
-            None => {
-                let places = def.positions.len();
-                check.add(Code::ExtraElement, spot, element.at(), || format!("the segment has only {places} elements"));
-            }
-            Some(position) if element.is_void() => {
-                trailing = true;
-                if position.mandatory {
-                    check.missing(position, spot, element.at());
-                }
-            }
-            Some(position) if element.is_simple() => check.whole(position, &element, spot),
-            Some(position) => check.repetitions(position, &element, spot),
-        }
-        count += 1;
-    }
-    for (at, position) in def.positions.iter().enumerate().skip(count) {
-        if position.mandatory {
-            let spot = Spot { element: at + 1, repetition: 0, component: 0 };
-            check.missing(position, spot, segment.range().1);
-        }
-    }
-    if trailing && policy.severity(Code::Trailing) > Severity::Ignore {
-        let spot = Spot { element: count, repetition: 0, component: 0 };
-        check.add(Code::Trailing, spot, segment.range().1, || "the segment ends with an empty element".to_owned());
+    if check.is_right(segment, def) {
+        debug_assert!(check.finds_nothing(segment, def), "{} was taken for right", segment.tag);
+    } else {
+        check.whole_segment(segment, def);
     }
 }
 
 impl Check<'_> {
+    /// Whether there is surely nothing to find: one pass, which leaves all that is rare to the others.
+    #[inline]
+    fn is_right(&self, segment: &Segment<'_>, def: &SegmentDef) -> bool {
+        let mut positions = def.positions.iter();
+        let mut parts: &[Position] = &[];
+        let (mut begins, mut filled) = (true, true);
+        for (raw, behind) in segment.values() {
+            if begins {
+                let Some(position) = positions.next() else { return false };
+                if raw.is_empty() && behind >= Mark::ELEMENT {
+                    filled = false;
+                    if position.mandatory {
+                        return false;
+                    }
+                    continue;
+                }
+                parts = match &position.item {
+                    Item::Element(_) => std::slice::from_ref(position),
+                    Item::Composite(_, parts, _) => parts,
+                };
+                filled = false;
+            }
+            let Some((Position { item: Item::Element(def), mandatory, .. }, left)) = parts.split_first() else {
+                return false;
+            };
+            parts = left;
+            if raw.is_empty() {
+                if *mandatory {
+                    return false;
+                }
+            } else {
+                filled = true;
+                let typed = match def.kind {
+                    // Text is at most as many characters as bytes.
+                    ValueKind::Text => self.simple || def.shortest == 0,
+                    ValueKind::Alpha => false,
+                    _ => raw.iter().all(u8::is_ascii_digit),
+                };
+                let fits = raw.len() <= usize::from(def.longest) && raw.len() >= usize::from(def.shortest);
+                let right = (typed && fits) || self.measured(def, raw).is_right();
+                if !right {
+                    return false;
+                }
+            }
+            begins = behind >= Mark::ELEMENT;
+            let wrong = if begins { !filled || are_needed(parts) } else { behind != Mark::COMPONENT };
+            if wrong {
+                return false;
+            }
+        }
+        !are_needed(positions.as_slice()) && (filled || self.policy.severity(Code::Trailing) == Severity::Ignore)
+    }
+
+    fn finds_nothing(&self, segment: &Segment<'_>, def: &SegmentDef) -> bool {
+        let Check { message, index, simple, released, policy, .. } = *self;
+        let mut findings = Findings::new(1);
+        Check { message, index, simple, released, policy, findings: &mut findings }.whole_segment(segment, def);
+        findings.is_empty()
+    }
+
+    /// Every element, with a finding for whatever is wrong.
+    fn whole_segment(&mut self, segment: &Segment<'_>, def: &SegmentDef) {
+        let mut count = 0;
+        let mut trailing = false;
+        for element in segment.elements() {
+            let spot = Spot { element: count + 1, repetition: 0, component: 0 };
+            trailing = element.is_empty();
+            match def.positions.get(count) {
+                None if element.is_void() => {}
+                None => {
+                    let places = def.positions.len();
+                    self.add(Code::ExtraElement, spot, element.at(), || {
+                        format!("the segment has only {places} elements")
+                    });
+                }
+                Some(position) if element.is_void() => {
+                    trailing = true;
+                    if position.mandatory {
+                        self.missing(position, spot, element.at());
+                    }
+                }
+                Some(position) if element.is_simple() => self.whole(position, &element, spot),
+                Some(position) => self.repetitions(position, &element, spot),
+            }
+            count += 1;
+        }
+        for (at, position) in def.positions.iter().enumerate().skip(count) {
+            if position.mandatory {
+                let spot = Spot { element: at + 1, repetition: 0, component: 0 };
+                self.missing(position, spot, segment.range().1);
+            }
+        }
+        if trailing && self.policy.severity(Code::Trailing) > Severity::Ignore {
+            let spot = Spot { element: count, repetition: 0, component: 0 };
+            self.add(Code::Trailing, spot, segment.range().1, || "the segment ends with an empty element".to_owned());
+        }
+    }
+
     /// An element without any separator inside.
     #[inline]
     fn whole(&mut self, position: &Position, element: &Element<'_>, spot: Spot) {
@@ -143,9 +230,16 @@ impl Check<'_> {
 
     #[inline]
     fn value(&mut self, def: &ElementDef, component: Component<'_>, spot: Spot) {
-        let raw = component.raw;
+        let measured = self.measured(def, component.raw);
+        if !measured.is_right() {
+            self.wrong(def, component, spot, measured);
+        }
+    }
+
+    /// What a value is beside its definition.
+    fn measured(&self, def: &ElementDef, raw: &[u8]) -> Measured {
         let length = if self.simple { raw.len() } else { self.message.notation.count(raw, self.released) };
-        let (fits, length) = match def.kind {
+        let (typed, length) = match def.kind {
             ValueKind::Text => (true, length),
             ValueKind::Alpha => (!raw.iter().any(u8::is_ascii_digit), length),
             ValueKind::Digits => (raw.iter().all(u8::is_ascii_digit), length),
@@ -153,18 +247,17 @@ impl Check<'_> {
             ValueKind::Numeric => number(raw, true, false),
             ValueKind::Decimal => number(raw, true, true),
         };
-        if fits && length <= usize::from(def.longest) && length >= usize::from(def.shortest) {
-            return;
-        }
-        self.wrong(def, component, spot, fits, length);
+        let (long, short) = (length > usize::from(def.longest), length < usize::from(def.shortest));
+        Measured { typed, length, long, short }
     }
 
     #[cold]
-    fn wrong(&mut self, def: &ElementDef, component: Component<'_>, spot: Spot, fits: bool, length: usize) {
+    fn wrong(&mut self, def: &ElementDef, component: Component<'_>, spot: Spot, measured: Measured) {
         let ElementDef { id, kind, shortest, longest } = *def;
+        let Measured { typed, length, long, short } = measured;
         let text = self.message.notation.text(component.raw, self.released);
         let shown: String = text.chars().take(40).collect();
-        if !fits {
+        if !typed {
             let what = match kind {
                 ValueKind::Alpha => "letters only",
                 ValueKind::Digits => "digits only",
@@ -173,10 +266,10 @@ impl Check<'_> {
             };
             self.add(Code::Type, spot, component.at, || format!("`{shown}` should be {what} ({id})"));
         }
-        if length > usize::from(longest) {
+        if long {
             let sentence = || format!("`{shown}` is {length} long, at most {longest} are allowed ({id})");
             self.add(Code::TooLong, spot, component.at, sentence);
-        } else if length < usize::from(shortest) {
+        } else if short {
             let sentence = || format!("`{shown}` is {length} long, at least {shortest} are needed ({id})");
             self.add(Code::TooShort, spot, component.at, sentence);
         }
@@ -206,8 +299,13 @@ impl Check<'_> {
     }
 }
 
-/// Whether `raw` is a number, and how many digits it has: sign, decimal mark and exponent do not count.
+/// Whether one of the places left is mandatory.
 #[inline]
+fn are_needed(left: &[Position]) -> bool {
+    left.first().is_some_and(|position| position.needed)
+}
+
+/// Whether `raw` is a number, and how many digits it has: sign, decimal mark and exponent do not count.
 fn number(raw: &[u8], decimals: bool, exponent: bool) -> (bool, usize) {
     let (mut digits, mut marks, mut fits) = (0, 0, true);
     for (at, byte) in raw.iter().enumerate() {
