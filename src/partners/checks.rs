@@ -65,6 +65,29 @@ pub(super) fn check(node: &Node, head: &PartnerHead, reader: &mut Reader<'_>) ->
                 .label(format!("expected something like {like}"));
         }
     }
+    for (name, identity) in [("us", &head.us), ("them", &head.them)] {
+        let at = node.field(name).map_or(node.span, |node| node.span);
+        let (most, clause) = if head.dialect == DialectWord::X12 { (15, "ISA06") } else { (35, "UNB 0004") };
+        if identity.id.is_empty() || identity.id.chars().count() > most {
+            reader
+                .error(at, format!("`{}` cannot identify anybody", identity.id))
+                .label(format!("expected 1 to {most} characters ({clause})"));
+        }
+        if head.dialect == DialectWord::X12 && identity.qualifier.as_ref().is_none_or(|of| of.chars().count() != 2) {
+            reader
+                .error(at, "`qualifier` of X12 is two characters")
+                .label("`ZZ` where both agreed on the identification (ISA05)");
+        }
+    }
+    let comes_in = node.field("transport").is_none_or(|transport| transport.field("in").is_some());
+    let takes = head.documents.values().any(|document| document.direction == Direction::In);
+    let waits = head.acknowledgments.as_ref().is_some_and(|told| told.ask || told.within.is_some());
+    if !comes_in && (takes || waits) {
+        let at = node.field("transport").map_or(node.span, |node| node.span.part(0, 1));
+        let what =
+            if takes { "documents come in from this partner" } else { "acknowledgments are expected of this partner" };
+        reader.error(at, "`in` is missing").label(what);
+    }
     if let Some(numbers) = &head.control_numbers {
         let (least, most) = if head.dialect == DialectWord::X12 { (9, 9) } else { (1, 14) };
         if !(least..=most).contains(&numbers.width) {

@@ -106,7 +106,8 @@ impl Step for Envelope {
         write_interchange(partner, &self.partners.library, header, &items)?;
         let (table, key) = (Text::new_static(NUMBERS), tables::key(&[&self.partner, "out"]));
         let beside = first.acknowledges.is_none().then(|| self.sent(partner, &items, document, context));
-        Ok(vec![Ask::Number(Counter { table, key, largest: largest(&partner.numbers), beside })])
+        let (first, largest) = (u64::from(partner.numbers.first), largest(&partner.numbers));
+        Ok(vec![Ask::Number(Counter { table, key, first, largest, beside })])
     }
 
     fn apply(

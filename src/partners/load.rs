@@ -93,6 +93,12 @@ pub fn load(folder: &Path, tables: Arc<dyn Tables>, reader: &mut Reader<'_>) -> 
     let mut partners = Partners::with(tables);
     partners.read_library(folder, reader);
     let mut wires = AllWires::default();
+    for relative in strays(folder) {
+        let file = reader.files.add(&relative, "");
+        reader
+            .warning(Span { file, start: 0, end: 0 }, format!("{} is not read", relative.display()))
+            .help("a profile ends in `.yaml`: rename it");
+    }
     for (name, relative) in files(folder) {
         let before = std::mem::take(&mut reader.resolved);
         let (library, definitions) = (partners.library.clone(), partners.definitions);
@@ -255,6 +261,13 @@ pub(super) fn shown(party: &Party) -> String {
         shown.push_str(&format!(" (qualifier `{}`)", party.qualifier));
     }
     shown
+}
+
+/// Files that were meant to be profiles.
+fn strays(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder.join(FOLDER)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| Path::new(FOLDER).join(entry.file_name()));
+    names.filter(|path| path.extension().is_some_and(|extension| extension == "yml")).collect()
 }
 
 /// A hash of the files in a folder.

@@ -287,7 +287,7 @@ fn guide(codes: Option<BTreeMap<Text, Vec<Text>>>) -> Guide {
 
 fn usual_numbers() -> ControlNumbers {
     let window = Duration::from_secs(400 * 86_400);
-    ControlNumbers { width: 9, padded: false, gaps: Gaps::Accept, window }
+    ControlNumbers { first: 1, width: 9, padded: false, gaps: Gaps::Accept, window }
 }
 
 /// `$partner`

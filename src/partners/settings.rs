@@ -207,6 +207,8 @@ choice! {
 settings! {
     /// How interchanges are numbered, and what is thought of their numbers.
     pub struct ControlNumbers {
+        /// The first number, where another system has numbered before. Numbers that were allocated since are not changed by it.
+        first: u32 = "1",
         /// How many digits a number has: past the largest it begins at 1 again. X12 has 9; EDIFACT at most 14.
         width: u32 = "9",
         /// Whether numbers of EDIFACT are filled with zeros to their width. Those of X12 are.

@@ -117,6 +117,8 @@ fn a_wrong_profile_is_told_with_what_would_be_right() {
     );
     check("folder: out", "folder: in", "files are taken from `in` too; what is sent would come in again");
     check("{ protocol: file, folder: in }", "{ shared_with: outils }", "unknown mailbox of `outils`");
+    check("  in: { protocol: file, folder: in }\n", "", "`in` is missing; documents come in from this partner");
+    check("id: '3000000000014'", "id: ''", "`` cannot identify anybody; expected 1 to 35 characters (UNB 0004)");
     check("transport:", "control_numbers: { width: 15 }\ntransport:", "a control number cannot have 15 digits");
     check("transport:", "batch: { most: 0 }\ntransport:", "0 documents cannot be one interchange");
     check("transport:", "writes: { delimiters: { element: ':' } }\ntransport:", "");
@@ -141,6 +143,17 @@ fn a_wrong_profile_is_told_with_what_would_be_right() {
     let more = LAMPES.replace("3000000000021", "3000000000038");
     let folder = Folder::new(&[("lampes.yaml", LAMPES), ("more.yaml", &more), MAP]);
     assert_eq!(folder.load().1, ["`lampes` has the same mailbox; two would take the same files"]);
+    let x12 = LAMPES
+        .replace("dialect: edifact", "dialect: x12")
+        .replace("D.96A", "'004010'")
+        .replace(", codes: { E6411: [PCE] }", "");
+    let folder = Folder::new(&[
+        ("lampes.yaml", &x12.replace("them: { id: '3000000000021', qualifier: '14' }", "them: { id: LAMPES }")),
+        MAP,
+    ]);
+    assert!(folder.load().1[0].starts_with("`qualifier` of X12 is two characters"), "{:?}", folder.load().1);
+    let folder = Folder::new(&[("lampes.yml", LAMPES)]);
+    assert_eq!(folder.load().1, ["config/partners/lampes.yml is not read; "]);
     let folder = Folder::new(&[("Lampes.yaml", LAMPES), MAP]);
     assert!(folder.load().1[0].contains("`Lampes` cannot name a partner"));
 }

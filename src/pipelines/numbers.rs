@@ -38,7 +38,11 @@ pub(super) async fn allocate(
     }
     let read = |column: &str| row.as_ref().and_then(|row| row.get(column)?.plain()?.parse::<u64>().ok()).unwrap_or(0);
     let (last, round) = (read("last"), read("round"));
-    let (value, round) = if last >= counter.largest { (1, round + 1) } else { (last + 1, round) };
+    let (value, round) = match &row {
+        None => (counter.first.clamp(1, counter.largest), 0),
+        Some(_) if last >= counter.largest => (1, round + 1),
+        Some(_) => (last + 1, round),
+    };
     let at = works.clock.now();
     let before = row.as_ref().and_then(|row| row.get("at")?.as_text()?.parse::<Timestamp>().ok());
     // Newer than the row it takes the place of, whatever the clock says.

@@ -154,6 +154,8 @@ pub struct Counter {
     /// The table and the key of the row that keeps the last number.
     pub table: Text,
     pub key: Text,
+    /// The first number.
+    pub first: u64,
     /// The number after which it begins at 1 again.
     pub largest: u64,
     /// What is remembered under the number, in the same commit: an answer to what carries it may come before anything else is.

@@ -47,12 +47,7 @@ async fn instances_that_share_a_partner_leave_no_number_out_and_use_none_twice()
     }
     wait_for("all orders", || (sells.names("out").len() >= count).then_some(())).await;
     let all = BTreeMap::from([("accepted".to_owned(), count)]);
-    wait_for("all are accepted", || {
-        let now = states(&instances[0].folder);
-        eprintln!("{now:?}");
-        (now == all).then_some(())
-    })
-    .await;
+    wait_for("all are accepted", || (states(&instances[0].folder) == all).then_some(())).await;
     judge(&root, &sells, count);
     assert_eq!((dead(&instances[1].folder), dead(&sells)), (Vec::new(), Vec::new()));
 }
