@@ -234,12 +234,20 @@ fn the_schemas_hold_what_is_shipped() {
             shipped += 1;
         }
     }
+    let partner = schema("partner");
+    for file in fs::read_dir(root.join("config/partners")).expect("partners are shipped") {
+        let file = file.expect("readable").path();
+        if file.is_file() {
+            holds(&partner, &file);
+        }
+    }
     assert!(shipped > 3, "only {shipped} pipelines were found");
     let wrong = json!({ "about": "x", "from": { "protocol": "htpp" }, "to": { "out": {} } });
     assert!(!pipeline.is_valid(&wrong), "the schema takes anything");
 
     folder.raccord(&["schema"]).expect(0, &["wrote"]);
-    let written = ["case", "connection", "hub", "manifest", "pipeline"].map(|which| format!("{which}.schema.json"));
+    let written =
+        ["case", "connection", "hub", "manifest", "partner", "pipeline"].map(|which| format!("{which}.schema.json"));
     assert_eq!(folder.names(".raccord"), written);
 }
 
