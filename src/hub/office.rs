@@ -147,11 +147,11 @@ impl Office {
         let word = |name: &str| question.get(name).and_then(Value::as_text);
         let most = word("most").and_then(|most| most.parse().ok()).unwrap_or(100).clamp(1, 10_000);
         // Those of one state may be far back.
-        let reach = if word("state").is_some() { 10_000 } else { most };
+        let reach = if word("state").is_some() { most.max(1_000) } else { most };
         let sent = partners::sent(&*self.works.engine.store, word("partner"), self.works.clock.now(), reach).await?;
         let wanted =
             |map: &Map| word("state").is_none_or(|state| map.get("state").and_then(Value::as_text) == Some(state));
-        Ok(Value::List(sent.into_iter().filter(wanted).map(Value::from).collect()))
+        Ok(Value::List(sent.into_iter().filter(wanted).take(10_000).map(Value::from).collect()))
     }
 
     async fn dead_list(&self, question: &Value) -> Result<Value, Fault> {

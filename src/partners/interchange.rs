@@ -14,7 +14,7 @@ use crate::edi::syntax::Dialect;
 use crate::edi::tree::Tree;
 use crate::message::{Fault, Value};
 
-/// Findings told of one message.
+/// Findings kept of one message, and of what refuses an interchange.
 const FINDINGS: usize = 100;
 
 /// Where an interchange stands in an input, and who sends it to whom.

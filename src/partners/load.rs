@@ -16,8 +16,9 @@ use crate::edi::directory::Library;
 use crate::edi::reader::Party;
 use crate::edi::syntax::Dialect;
 use crate::formula::{Tables, Template};
-use crate::message::{Fault, Map, Text};
+use crate::message::{Fault, Text};
 use crate::protocols::{self, SourceSettings};
+use crate::steps::CsvTables;
 
 const FOLDER: &str = "config/partners";
 /// Definitions of messages that do not ship.
@@ -49,13 +50,13 @@ pub struct Partners {
 /// Where interchanges come from: of one partner, or of several who share it.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    /// `lampes.in`, after the first of its partners.
+    /// `lampes.in`, after the partner whose it is.
     pub name: Text,
     pub source: Arc<dyn SourceSettings>,
     /// Where it is stated, for problems between pipelines.
     pub span: Span,
     pub partners: Vec<Text>,
-    /// What is written, for those who state the same.
+    /// What is written of it: a second profile must not say the same.
     said: String,
 }
 
@@ -75,16 +76,7 @@ impl std::fmt::Debug for Partners {
 /// No partner.
 impl Default for Partners {
     fn default() -> Partners {
-        Partners::with(Arc::new(NoTables))
-    }
-}
-
-/// The tables of a hub that has none.
-struct NoTables;
-
-impl Tables for NoTables {
-    fn row(&self, table: &str, _key: &str) -> Result<Option<&Map>, Fault> {
-        Err(Fault::misconfigured("TABLE-UNKNOWN", format!("there is no table `{table}`")))
+        Partners::with(Arc::new(CsvTables::default()))
     }
 }
 
@@ -329,6 +321,7 @@ fn read(
         return None;
     }
     (partner.out, partner.retry) = (out, retry);
+    partner.out_span = transport.0.field("out").map_or(transport.0.span, |node| node.span).part(0, 1);
     let digest: [u8; 32] = hash.chain_update(reader.resolved).finalize().into();
     partner.revision.copy_from_slice(&digest[..16]);
     (sound && defined).then_some((partner, at))

@@ -97,8 +97,7 @@ impl<'v> Outgoing<'v> {
     /// What a body of the lane says.
     ///
     /// # Errors
-    /// `PARTNER-DOCUMENT` (refuse): the profile does not have it any more.
-    /// What its map says.
+    /// `PARTNER-DOCUMENT` (refuse): the profile does not have it any more; what its map says.
     pub fn read(
         body: &'v Value,
         partner: &'v Partner,

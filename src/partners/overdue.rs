@@ -1,9 +1,6 @@
 //! What was not acknowledged in time.
 
-use std::sync::Arc;
-
 use super::envelope::state;
-use super::load::Partners;
 use super::tables::{KEEP, SENT, ask, row, write};
 use crate::message::{Fault, Map, Text, Value};
 use crate::steps::{Answer, Ask, Context, Effect, Outcome, Step};
@@ -11,7 +8,6 @@ use crate::steps::{Answer, Ask, Context, Effect, Outcome, Step};
 /// The step after [`Envelope`](super::Envelope): an interchange passes, and what a closed group tells is judged by what is known by then.
 #[derive(Debug)]
 pub struct Overdue {
-    pub partners: Arc<Partners>,
     pub partner: Text,
 }
 

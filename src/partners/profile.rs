@@ -9,6 +9,7 @@ use super::settings::{
     Identity, Mode, PartnerHead, SendWord, When, Writes,
 };
 use crate::codecs::edi::{Weights, group_of};
+use crate::config::Span;
 use crate::edi::charset::Charset;
 use crate::edi::findings::{Code, Policy, Severity};
 use crate::edi::reader::{MessageType, Party};
@@ -40,6 +41,8 @@ pub struct Partner {
     pub batch: Option<Batch>,
     /// Where interchanges for them go.
     pub out: Option<Arc<dyn TargetSettings>>,
+    /// Where that is stated, for problems between pipelines.
+    pub out_span: Span,
     pub retry: Vec<Duration>,
     /// `$partner`
     pub value: Value,
@@ -142,6 +145,7 @@ impl Partner {
             numbers: head.control_numbers.unwrap_or_else(usual_numbers),
             batch: head.batch,
             out: None,
+            out_span: Span::default(),
             retry: Vec::new(),
             value,
             revision: [0; 16],

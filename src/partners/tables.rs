@@ -11,7 +11,7 @@ use crate::message::{Fault, Map, Text, Value};
 use crate::steps::{Answer, Ask, Effect, key_text};
 use crate::store::Store;
 
-/// The last number allocated: by partner and what counts on its own.
+/// The last number: by partner and direction.
 pub const NUMBERS: &str = "@partner.numbers";
 /// Interchanges of theirs: by partner and number.
 pub const SEEN: &str = "@partner.seen";

@@ -86,7 +86,7 @@ fn outgoing(
     let place = format!("steps[{}]", gathering.len()).into();
     let (of, pipeline) = (partner.name.clone(), name.clone());
     let envelope = Envelope { partners: partners.clone(), partner: of.clone(), pipeline, place };
-    let overdue = Overdue { partners: partners.clone(), partner: of };
+    let overdue = Overdue { partner: of };
     // What waits for an acknowledgment is a group, which closes as those of `aggregate` do.
     let steps = gathering.with(vec![("aggregate", Box::new(envelope)), ("overdue", Box::new(overdue))]);
     let about = format!("What is sent to {}: {}", partner.name, partner.about);
@@ -95,9 +95,8 @@ fn outgoing(
     let to = (Text::new_static("transport"), out.clone(), codec);
     let on_error = OnError { retry: partner.retry.clone(), then: Then::DeadLetter };
     let hash = Sha256::new().chain_update(partner.revision);
-    let span = partners.mailboxes.first().map(|mailbox| mailbox.span).unwrap_or_default();
     let (key, private) = (&partner.name, &["$.given", "$.content", "$.items[*].given", "$.items[*].content"][..]);
-    Some(Lane { name, about, key, source, steps, to, private, on_error, hash }.pipeline(span))
+    Some(Lane { name, about, key, source, steps, to, private, on_error, hash }.pipeline(partner.out_span))
 }
 
 /// What a lane is made of.

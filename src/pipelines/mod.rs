@@ -17,6 +17,7 @@ mod load;
 mod mask;
 mod memory;
 mod numbers;
+mod pending;
 mod process;
 mod relay;
 mod reply;
